@@ -20,9 +20,9 @@ import numpy.typing as npt
 from gguf_run.errors import GGUFError, ModelError
 from gguf_run.loader_cursor import Buffer, Cursor, shown
 from gguf_run.loader_magic import check_magic, check_version
-from gguf_run.loader_metadata import MetaValue, read_metadata
-from gguf_run.loader_shards import check_shard, check_tensor_total, shard_paths
-from gguf_run.loader_tensors import TensorInfo, read_tensors
+from gguf_run.loader_metadata import MIN_PAIR_BYTES, MetaValue, read_metadata
+from gguf_run.loader_shards import check_shard, check_tensor_total, other_shards
+from gguf_run.loader_tensors import MIN_TENSOR_BYTES, TensorInfo, read_tensors
 
 __all__ = ["GGUFFile", "MetaValue", "TensorInfo", "open_gguf"]
 
@@ -99,14 +99,16 @@ def open_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     Raises:
         GGUFError: the file is missing, unreadable, no GGUF file or malformed.
     """
-    first = _open_part(Path(path), 0)
+    path = Path(path)
+    first = parse_part(_map(path), path)
     parts = [first]
-    for i, shard in enumerate(shard_paths(first.path, first.metadata)[1:], 1):
-        part = _open_part(shard, i)
-        check_shard(part.path, part.metadata, i, first.metadata)
+    for i, shard in enumerate(other_shards(path, first.metadata), 1):
+        part = parse_part(_map(shard), shard, i)
+        check_shard(shard, part.metadata, i, first.metadata)
         parts.append(part)
     file = GGUFFile(parts)
-    check_tensor_total(first.path, first.metadata, len(file.tensors))
+    if len(parts) > 1:
+        check_tensor_total(path, first.metadata, len(file.tensors))
     return file
 
 
@@ -119,15 +121,11 @@ def parse_part(buffer: Buffer, path: Path, shard: int = 0) -> Part:
     cursor = Cursor(buffer, path)
     check_magic(cursor)
     version = check_version(cursor)
-    n_tensors = cursor.count("number of tensors", 1)
-    n_pairs = cursor.count("number of metadata pairs", 1)
+    n_tensors = cursor.count("number of tensors", MIN_TENSOR_BYTES)
+    n_pairs = cursor.count("number of metadata pairs", MIN_PAIR_BYTES)
     metadata, alignment = read_metadata(cursor, n_pairs)
     tensors = read_tensors(cursor, n_tensors, alignment, shard, path)
     return Part(path, version, metadata, tensors, np.frombuffer(buffer, np.uint8))
-
-
-def _open_part(path: Path, shard: int) -> Part:
-    return parse_part(_map(path), path, shard)
 
 
 def _map(path: Path) -> Buffer:

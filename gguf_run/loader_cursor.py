@@ -58,7 +58,8 @@ class Cursor:
 
     def _number(self, form: struct.Struct, what: str) -> int:
         if self.left < form.size:
-            self.fail(f"{what} ({form.size} bytes)", f"the end of the file after {self.left}")
+            found = f"the end of the file after {self.left}: it is cut short"
+            self.fail(f"{what} ({form.size} bytes)", found)
         value: int = form.unpack_from(self.buffer, self.pos)[0]
         self.pos += form.size
         return value
@@ -68,8 +69,8 @@ class Cursor:
         at = self.pos
         n = self.u64(what)
         if n > self.left // item_bytes:
-            room = f"at most {self.left // item_bytes}, as {self.left} bytes are left"
-            self.fail(f"{what}: {room} of at least {item_bytes} each", str(n), at)
+            room = f"at most {self.left // item_bytes} ({self.left} bytes are left)"
+            self.fail(f"{what} of {room}", str(n), at)
         return n
 
     def take(self, n_bytes: int) -> bytes:
@@ -113,7 +114,7 @@ class Cursor:
         array = self.subject
         for i in range(n):
             self.subject = f"{array}, string {i} of {n}"
-            self.pos += self.count("its length", 1)
+            self.pos += self.count("length of the string", 1)
         raise AssertionError("the strings fit after all")
 
 

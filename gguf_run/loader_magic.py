@@ -10,18 +10,17 @@ VERSIONS = (2, 3)
 _LFS = "a git-lfs pointer, not the file itself: fetch it (git lfs pull)"
 _HTML = "a web page: use the download link, not the page of the file"
 _OLD = "a model file from before GGUF: convert the model again"
+_MAX_SAFETENSORS_HEADER = 100_000_000
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, maybe a PyTorch checkpoint: convert it (convert_hf_to_gguf.py)",
     b"\x80\x02": "a Python pickle, maybe a PyTorch checkpoint: convert it (convert_hf_to_gguf.py)",
     b"version https://git-lfs": _LFS,
-    b"<!DOCTYPE": _HTML,
     b"<!doctype": _HTML,
     b"<html": _HTML,
     b"\x1f\x8b": "a gzip archive: unpack it",
     b"lmgg": _OLD,
     b"fmgg": _OLD,
     b"tjgg": _OLD,
-    b"FUGG": "GGUF's magic backwards, so a big-endian file: expected a little-endian one",
 }
 
 
@@ -48,8 +47,8 @@ def check_version(cursor: Cursor) -> int:
 def _what_it_is(cursor: Cursor) -> str:
     head = cursor.buffer[:64]
     for start, kind in _OTHERS.items():
-        if head.startswith(start):
+        if head.lstrip().lower().startswith(start.lower()):
             return kind
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= cursor.size:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_SAFETENSORS_HEADER:
         return "a safetensors file: convert the model (convert_hf_to_gguf.py)"
     return f"the bytes {head[:4]!r}"

@@ -34,7 +34,7 @@ _NUMBERS: dict[int, np.dtype[np.generic]] = {
 }
 _U32 = 4
 _ARRAY_HEAD_BYTES = 12
-_MIN_PAIR_BYTES = 8 + 1 + 4 + 1
+MIN_PAIR_BYTES = 8 + 1 + 4 + 1
 
 
 def read_metadata(cursor: Cursor, n_pairs: int) -> tuple[dict[str, MetaValue], int]:
@@ -78,7 +78,8 @@ def _read_value(cursor: Cursor, kind: int, at: int) -> MetaValue:
         return _read_array(cursor, 1)
     dtype = _number_type(cursor, kind, at)
     if cursor.left < dtype.itemsize:
-        cursor.fail(f"a value of {dtype.itemsize} bytes", f"the end after {cursor.left}")
+        found = f"the end of the file after {cursor.left}: it is cut short"
+        cursor.fail(f"a value of {dtype.itemsize} bytes", found)
     value: bool | int | float = _read_numbers(cursor, dtype, 1)[0].item()
     return value
 

@@ -12,16 +12,16 @@ from gguf_run.loader_metadata import MetaValue
 _NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
 
 
-def shard_paths(path: Path, metadata: Mapping[str, MetaValue]) -> list[Path]:
-    """All files of the model whose first is open, in order; all there.
+def other_shards(path: Path, metadata: Mapping[str, MetaValue]) -> list[Path]:
+    """The files that follow ``path``, the first of a model's, in order; all are there.
 
     Raises:
         GGUFError: ``path`` is not the first, its name doesn't fit its keys, or one is missing.
     """
     count = _number(path, metadata, "split.count", 1)
     no = _number(path, metadata, "split.no", 0)
-    if count <= 1 and no == 0:
-        return [path]
+    if count <= 1:
+        return []
     if no >= count:
         raise GGUFError(f"{path}: key 'split.no': expected less than {count}, found {no}")
     match = _NAME.fullmatch(path.name)
@@ -30,18 +30,20 @@ def shard_paths(path: Path, metadata: Mapping[str, MetaValue]) -> list[Path]:
             f"{path}: expected a name ending in {_suffix(no, count)!r} for part {no + 1} of "
             f"{count}, found {path.name!r}; give the files their names back"
         )
-    paths = [path.with_name(match[1] + _suffix(i, count)) for i in range(count)]
     if no != 0:
         raise GGUFError(
             f"{path}: expected the first part, found part {no + 1} of {count}; "
-            f"open {paths[0].name} instead"
+            f"open {match[1] + _suffix(0, count)} instead"
         )
-    for i, shard in enumerate(paths):
+    others = []
+    for i in range(1, count):
+        shard = path.with_name(match[1] + _suffix(i, count))
         if not shard.exists():
             raise GGUFError(
                 f"{shard}: expected part {i + 1} of {count} beside {path.name}, found no such file"
             )
-    return paths
+        others.append(shard)
+    return others
 
 
 def check_shard(

@@ -12,7 +12,7 @@ from gguf_run.quants import QUANT_TYPES, QuantType
 MAX_DIMS = 4
 MAX_NAME_BYTES = 63
 _MAX_ELEMENTS = 2**63 - 1
-_MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8
+MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8
 
 _REMOVED = {4: "Q4_2", 5: "Q4_3"}
 _REMOVED |= {31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8"}
@@ -64,16 +64,17 @@ def read_tensors(
         data_end = offset + n_bytes
         tensors[name] = TensorInfo(name, kind, shape, offset, n_bytes, shard, path)
     start = padded(cursor.pos, alignment)
-    for name, info in tensors.items():
-        end = start + info.offset + info.n_bytes
-        if end > cursor.size:
-            cursor.subject = f"data of tensor {shown(name)}"
-            cursor.fail(
-                f"{info.n_bytes} bytes, up to byte {end}",
-                f"the end of the file at byte {cursor.size}: it is cut short",
-                start + info.offset,
-            )
-    return {k: replace(info, offset=start + info.offset) for k, info in tensors.items()}
+    return {name: _placed(cursor, info, start) for name, info in tensors.items()}
+
+
+def _placed(cursor: Cursor, info: TensorInfo, start: int) -> TensorInfo:
+    """The tensor with its offset counted from the start of the file, if the file reaches so far."""
+    offset = start + info.offset
+    if offset + info.n_bytes > cursor.size:
+        cursor.subject = f"data of tensor {shown(info.name)}"
+        found = f"the end of the file at byte {cursor.size}: it is cut short"
+        cursor.fail(f"{info.n_bytes} bytes, up to byte {offset + info.n_bytes}", found, offset)
+    return replace(info, offset=offset)
 
 
 def padded(n_bytes: int, alignment: int) -> int:
