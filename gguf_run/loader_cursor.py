@@ -114,7 +114,7 @@ class Cursor:
         array = self.subject
         for i in range(n):
             self.subject = f"{array}, string {i} of {n}"
-            self.pos += self.count("length of the string", 1)
+            self.take(self.count("length of the string", 1))
         raise AssertionError("the strings fit after all")
 
 
