@@ -114,7 +114,7 @@ def _prefix_lengths(items: list[int]) -> list[int]:
 def sequence_breakers(
     breakers: Sequence[str], pieces: Sequence[bytes], tokenize: Callable[[str], list[int]]
 ) -> dict[int, list[tuple[int, ...]]]:
-    """What DRY looks for: the tokens that a breaker's text can begin with, and those that complete it.
+    """What DRY looks for: the tokens a breaker can begin with, and those that complete it.
 
     pieces: the UTF-8 text of every token by id, special tokens as their own text; tokenize: text
     to ids with nothing added and no special tokens parsed. Breakers are cut at 40 bytes, their
