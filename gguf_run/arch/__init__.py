@@ -1,0 +1,39 @@
+"""The architectures: one small file each, found by a file's `general.architecture`.
+
+An architecture is a function that builds the graph of one batch and returns the logits
+(n_out, n_vocab); every tensor it needs it asks the builder for, which checks name and shape. A new
+one is a module here that decorates its function with `@architecture("name")`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from gguf_run.arch.builder import BatchShape, Builder, CacheShape
+from gguf_run.arch.registry import ARCHITECTURES, BuildFunction
+from gguf_run.errors import ModelError
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+
+def find_architecture(name: str, source: str) -> BuildFunction:
+    """The build function of architecture `name`; `ModelError` naming what is supported."""
+    build = ARCHITECTURES.get(name)
+    if build is None:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ModelError(
+            f"{source}: architecture {name!r} is not supported; supported are: {known}"
+        )
+    return build
+
+
+__all__ = [
+    "ARCHITECTURES",
+    "BatchShape",
+    "BuildFunction",
+    "Builder",
+    "CacheShape",
+    "find_architecture",
+]

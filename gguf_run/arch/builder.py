@@ -1,0 +1,101 @@
+"""What an architecture builds with: the graph, the file's weights and the batch's inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gguf_run.errors import ModelError
+from gguf_run.graph import I32, Graph, Tensor
+from gguf_run.hparams import HParams
+from gguf_run.kv_cache import PAGE_SIZE, pages_for
+from gguf_run.quants import QuantType
+from gguf_run.weights import WeightTable
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """The sizes that a graph is built for: tokens, sequences, rows whose logits are wanted."""
+
+    n_tok: int
+    n_seq: int = 1
+    n_out: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CacheShape:
+    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V."""
+
+    n_page: int
+    n_ctx: int
+    type_k: QuantType
+    type_v: QuantType
+
+
+@dataclass(slots=True)
+class Builder:
+    """One graph under construction. Weights are asked for by name and checked for shape."""
+
+    hp: HParams
+    weights: WeightTable
+    batch: BatchShape
+    cache: CacheShape
+    g: Graph = field(default_factory=Graph)
+
+    def weight(self, name: str, *shape: int) -> Tensor:
+        """The tensor `name` of the file; `ModelError` if missing or of another shape."""
+        return self.g.weight(name, shape, self.weights.require(name, shape).type)
+
+    def maybe(self, name: str, *shape: int) -> Tensor | None:
+        """As `weight`, but None where the file has no such tensor."""
+        info = self.weights.find(name, shape)
+        return None if info is None else self.g.weight(name, shape, info.type)
+
+    # Inputs, all i32
+
+    @property
+    def tokens(self) -> Tensor:
+        """Token ids (n_tok,)."""
+        return self.g.input("tokens", (self.batch.n_tok,), I32)
+
+    @property
+    def positions(self) -> Tensor:
+        """Position of each token in its sequence (n_tok,)."""
+        return self.g.input("positions", (self.batch.n_tok,), I32)
+
+    @property
+    def slots(self) -> Tensor:
+        """Cache slot of each token (n_tok,)."""
+        return self.g.input("slots", (self.batch.n_tok,), I32)
+
+    @property
+    def seq_ids(self) -> Tensor:
+        """Row of the block table that each token belongs to (n_tok,)."""
+        return self.g.input("seq_ids", (self.batch.n_tok,), I32)
+
+    @property
+    def block_table(self) -> Tensor:
+        """Pages of each sequence in the order of its tokens (n_seq, n_page_max)."""
+        return self.g.input("block_table", (self.batch.n_seq, pages_for(self.cache.n_ctx)), I32)
+
+    @property
+    def out_rows(self) -> Tensor:
+        """Tokens of the batch whose logits are wanted (n_out,)."""
+        return self.g.input("out_rows", (self.batch.n_out,), I32)
+
+    # State
+
+    def cache_k(self, il: int, n_head_kv: int, head_dim: int) -> Tensor:
+        """Keys of layer `il` (n_page, n_head_kv, PAGE_SIZE, head_dim)."""
+        return self._cache(f"cache_k.{il}", n_head_kv, head_dim, self.cache.type_k)
+
+    def cache_v(self, il: int, n_head_kv: int, head_dim: int) -> Tensor:
+        """Values of layer `il` (n_page, n_head_kv, PAGE_SIZE, head_dim)."""
+        return self._cache(f"cache_v.{il}", n_head_kv, head_dim, self.cache.type_v)
+
+    def _cache(self, name: str, n_head_kv: int, head_dim: int, dtype: QuantType) -> Tensor:
+        if head_dim % dtype.block_size:
+            raise ModelError(
+                f"{self.weights.source}: a KV cache of type {dtype.name} needs heads of a multiple "
+                f"of {dtype.block_size} elements, and this model's have {head_dim}; use F16 or F32"
+            )
+        return self.g.cache(name, (self.cache.n_page, n_head_kv, PAGE_SIZE, head_dim), dtype)

@@ -1,0 +1,194 @@
+"""Drives a backend: batches of sequences through the graph, and the loop from prompt to text.
+
+The engine owns the page pool and one executable a batch shape. `forward` runs one batch of any
+sequences; `evaluate` feeds one sequence in chunks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from collections.abc import Sequence as List
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
+from gguf_run.errors import ModelError
+from gguf_run.graph import Graph
+from gguf_run.hparams import HParams
+from gguf_run.kv_cache import PagePool, Sequence, pages_for
+from gguf_run.plan import Plan
+from gguf_run.weights import WeightTable
+
+Floats = npt.NDArray[np.float32]
+
+MAX_EXECUTABLES = 16
+"""Batch shapes kept ready; prompts end in chunks of any length, so the oldest must go."""
+
+
+class Executable(Protocol):
+    """A plan bound to a device's memory."""
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
+        """Run one step -> logits (n_out, n_vocab)."""
+
+
+class Backend(Protocol):
+    """What runs plans: holds the weights and the caches."""
+
+    name: str
+
+    @property
+    def default_cache_type(self) -> str:
+        """Type of the KV cache where the user names none."""
+
+    def plan(self, graph: Graph, fuse: bool = True) -> Plan:
+        """Plan a graph with the fusions that this backend has kernels for, or with none."""
+
+    def prepare(self, plan: Plan) -> Executable:
+        """Bind a plan to memory."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphSource:
+    """Everything that a graph is built from but the batch's shape."""
+
+    build: BuildFunction
+    hp: HParams
+    weights: WeightTable
+    cache: CacheShape
+
+    def graph(self, batch: BatchShape) -> Graph:
+        """The graph of one batch shape; `ModelError` where the file's tensors do not fit."""
+        builder = Builder(self.hp, self.weights, batch, self.cache)
+        builder.g.output(self.build(builder))
+        return builder.g
+
+
+@dataclass(slots=True)
+class Engine:
+    """Runs batches; `n_batch` bounds the tokens of one step, `fuse` turns the fusions on."""
+
+    source: GraphSource
+    backend: Backend
+    n_batch: int
+    fuse: bool = True
+    pool: PagePool = field(init=False)
+    _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.pool = PagePool(self.source.cache.n_page)
+
+    @property
+    def n_ctx(self) -> int:
+        return self.source.cache.n_ctx
+
+    def new_sequence(self) -> Sequence:
+        """An empty sequence; close it to give its pages back."""
+        return Sequence(self.pool, self.n_ctx)
+
+    def plan(self, batch: BatchShape) -> Plan:
+        """The plan of one batch shape."""
+        return self.backend.plan(self.source.graph(batch), self.fuse)
+
+    def forward(self, work: List[tuple[Sequence, list[int]]], every_row: bool = False) -> Floats:
+        """Append tokens to each sequence and run them as one batch.
+
+        Args:
+            work: sequences, each at most once, with their new tokens (at least one each).
+            every_row: logits of every token, else of each sequence's last.
+
+        Returns:
+            float32 (n_out, n_vocab), in the order of `work`.
+
+        Raises:
+            ModelError: a token is no token, or a sequence has no room; nothing has changed then.
+        """
+        for _, tokens in work:
+            self._check_tokens(tokens)
+        inputs = _Inputs()
+        appended: list[tuple[Sequence, int]] = []
+        try:
+            for seq, tokens in work:
+                before = len(seq)
+                inputs.add(seq, tokens, seq.append(tokens), every_row)
+                appended.append((seq, before))
+        except ModelError:
+            for seq, before in appended:
+                seq.rollback(before)
+            raise
+        shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows))
+        return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)))
+
+    def evaluate(self, seq: Sequence, tokens: list[int], every_row: bool = False) -> Floats:
+        """Append `tokens` (at least one) in chunks of `n_batch` -> logits of the last or of all."""
+        rows = []
+        for start in range(0, len(tokens), self.n_batch):
+            rows.append(self.forward([(seq, tokens[start : start + self.n_batch])], every_row))
+        return np.concatenate(rows) if every_row else rows[-1]
+
+    def close(self) -> None:
+        """Free the device's memory."""
+        self._ready.clear()
+        self.backend.close()
+
+    def _check_tokens(self, tokens: list[int]) -> None:
+        n_vocab = self.source.hp.n_vocab
+        if not tokens:
+            raise ModelError("expected at least one token, found none: the prompt is empty")
+        for token in tokens:
+            if not 0 <= token < n_vocab:
+                raise ModelError(f"token {token}: expected an id in 0..{n_vocab - 1}")
+
+    def _executable(self, shape: BatchShape) -> Executable:
+        if shape not in self._ready:
+            while len(self._ready) >= MAX_EXECUTABLES:
+                self._ready.popitem(last=False)
+            self._ready[shape] = self.backend.prepare(self.plan(shape))
+        self._ready.move_to_end(shape)
+        return self._ready[shape]
+
+
+@dataclass(slots=True)
+class _Inputs:
+    """The input tensors of one batch, gathered sequence by sequence."""
+
+    tokens: list[int] = field(default_factory=list)
+    positions: list[npt.NDArray[Any]] = field(default_factory=list)
+    slots: list[npt.NDArray[Any]] = field(default_factory=list)
+    seq_ids: list[int] = field(default_factory=list)
+    pages: list[list[int]] = field(default_factory=list)
+    out_rows: list[int] = field(default_factory=list)
+
+    def add(
+        self, seq: Sequence, tokens: list[int], slots: npt.NDArray[Any], every_row: bool
+    ) -> None:
+        """`tokens` have just been appended to `seq` and lie in `slots`."""
+        first = len(self.tokens)
+        self.tokens += tokens
+        self.positions.append(np.arange(len(seq) - len(tokens), len(seq)))
+        self.slots.append(slots)
+        self.seq_ids += [len(self.pages)] * len(tokens)
+        self.pages.append(list(seq.pages))
+        last = len(self.tokens)
+        self.out_rows += range(first if every_row else last - 1, last)
+
+    def arrays(self, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
+        """By leaf name, int32; unused entries of the block table are 0."""
+        table = np.zeros((len(self.pages), n_page_max), np.int32)
+        for row, pages in zip(table, self.pages, strict=True):
+            row[: len(pages)] = pages
+        return {
+            "tokens": np.asarray(self.tokens, np.int32),
+            "positions": np.concatenate(self.positions).astype(np.int32),
+            "slots": np.concatenate(self.slots),
+            "seq_ids": np.asarray(self.seq_ids, np.int32),
+            "block_table": table,
+            "out_rows": np.asarray(self.out_rows, np.int32),
+        }

@@ -1,0 +1,381 @@
+"""The op graph: tensors and ggml's ops, checked for shape and type as they are added.
+
+A graph is built once per batch shape and is static; what changes from step to step (token ids,
+positions, KV slots, block tables, output rows) are input tensors. It is pure: no device, no data.
+
+Shapes are NumPy order, slowest first. The op names and their meaning are ggml's. To add an op,
+write its constructor here, its function in `reference.py`, its kernels under `cuda/` and its cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from math import prod
+from typing import Any
+
+from gguf_run.quants import QuantType, quant_type
+
+F32 = quant_type("F32")
+F16 = quant_type("F16")
+I32 = quant_type("I32")
+Q8_1 = quant_type("Q8_1")
+
+GLU_OPS = ("swiglu", "geglu", "reglu", "geglu_erf", "geglu_quick")
+"""Gated units `act(gate) * up`: silu, gelu (tanh), relu, gelu (erf), x * sigmoid(1.702 x)."""
+
+VIEW_OPS = ("reshape", "view")
+"""Ops that move no data: their result is another look at their source's bytes."""
+
+OPS = (
+    *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
+    *("cast", "add", "mul", "scale", "softcap", "soft_max", "argmax", "top_k"),
+    *GLU_OPS,
+)
+"""Every op that a backend must run (view ops are resolved by the plan)."""
+
+
+class Kind(Enum):
+    """Where the bytes of a tensor live."""
+
+    INPUT = "input"
+    WEIGHT = "weight"
+    CACHE = "cache"
+    OP = "op"
+
+
+class RopeMode(Enum):
+    """Which elements of a head RoPE rotates together."""
+
+    NORM = "norm"
+    """Neighbours: (0, 1), (2, 3), ..."""
+    NEOX = "neox"
+    """Halves: (0, n_dims / 2), (1, n_dims / 2 + 1), ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class RopeParams:
+    """Rotary embedding with YaRN (arXiv:2309.00071), as ggml's rope op parametrises it.
+
+    `n_dims` leading elements of each head are rotated. Pair i turns by
+    `position * freq_base ** (-2 i / n_dims) / freq_factor[i]`, scaled by `freq_scale`; `ext_factor`
+    > 0 mixes in the unscaled angle for the fast pairs, between the pairs that turn `beta_fast` and
+    `beta_slow` times over `n_ctx_orig` positions. Cosines and sines are multiplied by `attn_factor`
+    (times 1 + 0.1 ln(1 / freq_scale) where `ext_factor` > 0).
+    """
+
+    mode: RopeMode
+    n_dims: int
+    freq_base: float
+    freq_scale: float = 1.0
+    ext_factor: float = 0.0
+    attn_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    n_ctx_orig: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionParams:
+    """Causal attention: key j is seen from position i where `i - window < j <= i`.
+
+    `scale` multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); `window` 0 is none.
+    """
+
+    scale: float
+    window: int = 0
+    softcap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NormParams:
+    """`eps` is added to the mean square (rms_norm) or the variance (norm)."""
+
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleParams:
+    """The factor of `scale`, or the cap of `softcap`."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TopKParams:
+    """How many of the largest elements of each row `top_k` returns."""
+
+    k: int
+
+
+Params = RopeParams | AttentionParams | NormParams | ScaleParams | TopKParams | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """A node of the graph: an input, a weight, a cache, or an op's result.
+
+    `strides` and `offset` count elements of `base`'s memory (`base` is the tensor itself unless
+    this is a view). Identity is the object's own.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: QuantType
+    kind: Kind
+    op: str = ""
+    srcs: tuple[Tensor, ...] = ()
+    params: Params = None
+    strides: tuple[int, ...] = ()
+    offset: int = 0
+    view_of: Tensor | None = None
+
+    @property
+    def base(self) -> Tensor:
+        """The tensor that owns the bytes."""
+        return self if self.view_of is None else self.view_of.base
+
+    @property
+    def n_elements(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the elements, without the gaps that a view may leave."""
+        if not self.shape:
+            return self.dtype.row_bytes(1)
+        return prod(self.shape[:-1]) * self.dtype.row_bytes(self.shape[-1])
+
+    @property
+    def is_contiguous(self) -> bool:
+        return self.strides == contiguous_strides(self.shape)
+
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.shape))
+        return f"{self.name or self.op}: {self.dtype.name} ({shape})"
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in elements of a tensor without gaps, slowest dimension first."""
+    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def _require(condition: bool, op: str, expected: str, *found: Tensor) -> None:
+    if not condition:
+        raise ValueError(f"{op}: expected {expected}, found {', '.join(map(repr, found))}")
+
+
+@dataclass(slots=True)
+class Graph:
+    """Ops in the order of their construction, which is an order in which they can run."""
+
+    tensors: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    _inputs: dict[str, Tensor] = field(default_factory=dict)
+
+    # Leaves
+
+    def input(self, name: str, shape: Iterable[int], dtype: QuantType = I32) -> Tensor:
+        """A buffer that the host fills before every step."""
+        return self._leaf(name, tuple(shape), dtype, Kind.INPUT)
+
+    def weight(self, name: str, shape: Iterable[int], dtype: QuantType) -> Tensor:
+        """A tensor of the model file; asking for the same name again gives the same tensor."""
+        return self._leaf(name, tuple(shape), dtype, Kind.WEIGHT)
+
+    def cache(self, name: str, shape: Iterable[int], dtype: QuantType) -> Tensor:
+        """State that lives across steps."""
+        return self._leaf(name, tuple(shape), dtype, Kind.CACHE)
+
+    def _leaf(self, name: str, shape: tuple[int, ...], dtype: QuantType, kind: Kind) -> Tensor:
+        if name not in self._inputs:
+            self._inputs[name] = Tensor(name, shape, dtype, kind, strides=contiguous_strides(shape))
+        leaf = self._inputs[name]
+        _require((leaf.shape, leaf.kind) == (shape, kind), name, f"{kind.value} {shape}", leaf)
+        return leaf
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """Inputs, weights and caches, in order of first use."""
+        return tuple(self._inputs.values())
+
+    def _op(
+        self,
+        op: str,
+        shape: tuple[int, ...],
+        srcs: tuple[Tensor, ...],
+        params: Params = None,
+        dtype: QuantType = F32,
+        **view: Any,
+    ) -> Tensor:
+        view.setdefault("strides", contiguous_strides(shape))
+        result = Tensor(
+            f"{op}_{len(self.tensors)}", shape, dtype, Kind.OP, op, srcs, params, **view
+        )
+        self.tensors.append(result)
+        return result
+
+    def output(self, x: Tensor) -> Tensor:
+        """Mark a result that the host reads after the step."""
+        self.outputs.append(x)
+        return x
+
+    # Views
+
+    def reshape(self, x: Tensor, *shape: int) -> Tensor:
+        """The same elements in another shape; a view with gaps may only split its last dim."""
+        _require(prod(shape) == x.n_elements, "reshape", f"{prod(shape)} elements", x)
+        strides = contiguous_strides(shape)
+        if not x.is_contiguous:
+            lead = len(x.shape) - 1
+            splits_last = shape[:lead] == x.shape[:-1] and x.strides[-1] == 1
+            _require(splits_last, "reshape", f"a tensor without gaps for {shape}", x)
+            strides = x.strides[:-1] + contiguous_strides(shape[lead:])
+        view = {"strides": strides, "offset": x.offset, "view_of": x}
+        return self._op("reshape", shape, (x,), None, x.dtype, **view)
+
+    def view(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Elements `start:stop` of the last dimension."""
+        _require(0 <= start < stop <= x.shape[-1], "view", f"at least {stop} columns", x)
+        view = {"strides": x.strides, "offset": x.offset + start, "view_of": x}
+        return self._op("view", (*x.shape[:-1], stop - start), (x,), None, x.dtype, **view)
+
+    # Rows
+
+    def get_rows(self, table: Tensor, ids: Tensor) -> Tensor:
+        """table (n, n_col) of any type, ids (n_row,) i32 -> (n_row, n_col) f32."""
+        ok = len(table.shape) == 2 and len(ids.shape) == 1 and ids.dtype is I32
+        _require(ok, "get_rows", "table (n, n_col) and ids (n_row,) i32", table, ids)
+        return self._op("get_rows", (ids.shape[0], table.shape[1]), (table, ids))
+
+    def set_rows(self, cache: Tensor, rows: Tensor, slots: Tensor) -> Tensor:
+        """Write rows (n_tok, n_head, n_col) f32 into a paged cache, in place.
+
+        Slot s of cache (n_page, n_head, page_size, n_col) is row s % page_size of page
+        s // page_size; slots (n_tok,) i32. The result is the cache after the write.
+        """
+        ok = len(cache.shape) == 4 and len(rows.shape) == 3 and slots.shape == rows.shape[:1]
+        ok = ok and (cache.shape[1], cache.shape[3]) == rows.shape[1:] and slots.dtype is I32
+        _require(ok, "set_rows", "cache (n_page, h, size, n), rows (t, h, n)", cache, rows, slots)
+        view = {"strides": cache.strides, "offset": cache.offset, "view_of": cache}
+        return self._op("set_rows", cache.shape, (cache, rows, slots), None, cache.dtype, **view)
+
+    # Products
+
+    def cast(self, x: Tensor, dtype: QuantType) -> Tensor:
+        """x f32 (n_tok, n_col) as F16 or Q8_1, the forms in which products may take activations.
+
+        A row of Q8_1 is n_col int8 numbers q, then for each 32 of them two f32: the scale
+        d = max|x| / 127 (q = round(x / d)) and d times the sum of the block's q.
+        """
+        ok = len(x.shape) == 2 and dtype in (F16, Q8_1) and x.shape[1] % dtype.block_size == 0
+        _require(ok, "cast", f"rows of blocks of {dtype.block_size} to F16 or Q8_1", x)
+        return self._op("cast", x.shape, (x,), None, dtype)
+
+    def mul_mat(self, w: Tensor, x: Tensor) -> Tensor:
+        """w (n_out, n_in) of any type, x (n_tok, n_in) -> x @ w.T (n_tok, n_out) f32.
+
+        x is f32, or cast to F16 or Q8_1.
+        """
+        ok = len(w.shape) == len(x.shape) == 2 and w.shape[1] == x.shape[1]
+        _require(ok, "mul_mat", "w (n_out, n_in) and x (n_tok, n_in)", w, x)
+        return self._op("mul_mat", (x.shape[0], w.shape[0]), (w, x))
+
+    # Rows to rows
+
+    def rms_norm(self, x: Tensor, eps: float) -> Tensor:
+        """x / sqrt(mean(x^2) + eps) over the last dimension (arXiv:1910.07467)."""
+        return self._op("rms_norm", x.shape, (x,), NormParams(eps))
+
+    def norm(self, x: Tensor, eps: float) -> Tensor:
+        """(x - mean(x)) / sqrt(var(x) + eps) over the last dimension (arXiv:1607.06450)."""
+        return self._op("norm", x.shape, (x,), NormParams(eps))
+
+    def soft_max(self, x: Tensor) -> Tensor:
+        """exp(x) / sum(exp(x)) over the last dimension."""
+        return self._op("soft_max", x.shape, (x,))
+
+    def argmax(self, x: Tensor) -> Tensor:
+        """Index of the largest element of each row, the lowest one among equals -> i32."""
+        return self._op("argmax", x.shape[:-1], (x,), None, I32)
+
+    def top_k(self, x: Tensor, k: int) -> Tensor:
+        """Indices of the k largest elements of each row, largest first, lower index first among
+        equals: (..., n) -> (..., k) i32."""
+        _require(0 < k <= x.shape[-1], "top_k", f"rows of at least {k} elements", x)
+        return self._op("top_k", (*x.shape[:-1], k), (x,), TopKParams(k), I32)
+
+    # Element by element
+
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
+        """a + b; b has a's shape or is one row (n,) that every row of a gets."""
+        return self._broadcast("add", a, b)
+
+    def mul(self, a: Tensor, b: Tensor) -> Tensor:
+        """a * b; b has a's shape or is one row (n,) that every row of a gets."""
+        return self._broadcast("mul", a, b)
+
+    def _broadcast(self, op: str, a: Tensor, b: Tensor) -> Tensor:
+        _require(b.shape in (a.shape, a.shape[-1:]), op, "equal shapes, or one row second", a, b)
+        return self._op(op, a.shape, (a, b))
+
+    def scale(self, x: Tensor, value: float) -> Tensor:
+        """x * value."""
+        return self._op("scale", x.shape, (x,), ScaleParams(value))
+
+    def softcap(self, x: Tensor, cap: float) -> Tensor:
+        """cap * tanh(x / cap) (arXiv:2408.00118)."""
+        return self._op("softcap", x.shape, (x,), ScaleParams(cap))
+
+    def glu(self, op: str, gate: Tensor, up: Tensor) -> Tensor:
+        """act(gate) * up, both (n_tok, n_ff) (arXiv:2002.05202); `op` is one of `GLU_OPS`."""
+        _require(op in GLU_OPS and gate.shape == up.shape, op, "gate and up alike", gate, up)
+        return self._op(op, gate.shape, (gate, up))
+
+    # Attention
+
+    def rope(
+        self, x: Tensor, positions: Tensor, params: RopeParams, factors: Tensor | None = None
+    ) -> Tensor:
+        """Rotate x (n_tok, n_head, head_dim) by positions (n_tok,) i32.
+
+        `factors` (n_dims / 2,) f32 divides the angle of each pair.
+        """
+        ok = len(x.shape) == 3 and positions.shape == x.shape[:1] and params.n_dims <= x.shape[2]
+        ok = ok and (factors is None or factors.shape == (params.n_dims // 2,))
+        extra = () if factors is None else (factors,)
+        expected = f"x (n_tok, n_head, >= {params.n_dims}), positions (n_tok,), factors (n_dims/2,)"
+        _require(ok and params.n_dims % 2 == 0, "rope", expected, x, positions, *extra)
+        return self._op("rope", x.shape, (x, positions, *extra), params)
+
+    def flash_attn_ext(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        positions: Tensor,
+        seq_ids: Tensor,
+        block_table: Tensor,
+        params: AttentionParams,
+        sinks: Tensor | None = None,
+    ) -> Tensor:
+        """Causal attention of q (n_tok, n_head, d_k) over paged caches -> (n_tok, n_head, d_v).
+
+        k (n_page, n_head_kv, page_size, d_k), v (..., d_v). Key j of a sequence lies in page
+        block_table[sequence, j // page_size]; token t belongs to row seq_ids[t] of block_table
+        (n_seq, n_page_max) and sees the keys up to positions[t]. All three are i32. Query head h
+        reads KV head h // (n_head / n_head_kv). `sinks` (n_head,) f32 adds exp(sink - max) to each
+        head's sum of weights (arXiv:2309.17453).
+        """
+        ok = len(q.shape) == 3 and len(k.shape) == len(v.shape) == 4
+        ok = ok and q.shape[2] == k.shape[3] and k.shape[:3] == v.shape[:3]
+        ok = ok and q.shape[1] % k.shape[1] == 0 and len(block_table.shape) == 2
+        ok = ok and positions.shape == seq_ids.shape == q.shape[:1]
+        expected = "q (t, h, d_k), k (n_page, h_kv, size, d_k), v (n_page, h_kv, size, d_v)"
+        _require(ok, "flash_attn_ext", expected, q, k, v, positions, seq_ids, block_table)
+        _require(
+            sinks is None or sinks.shape == (q.shape[1],), "flash_attn_ext", "a sink a head", q
+        )
+        srcs = (q, k, v, positions, seq_ids, block_table, *(() if sinks is None else (sinks,)))
+        return self._op("flash_attn_ext", (*q.shape[:2], v.shape[3]), srcs, params)

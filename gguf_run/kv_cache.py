@@ -1,0 +1,123 @@
+"""The paged KV cache: which pages of the device's caches belong to which sequence.
+
+A cache tensor holds `n_page` pages of `PAGE_SIZE` slots, one slot a token; all layers share the
+page numbers. A sequence's block table lists its pages in the order of its tokens, so position p lies
+in slot `table[p // PAGE_SIZE] * PAGE_SIZE + p % PAGE_SIZE`. Pages are counted: sequences that begin
+alike share the full pages of what they have in common.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gguf_run.errors import ModelError
+
+PAGE_SIZE = 64
+
+
+def pages_for(n_tok: int) -> int:
+    """How many pages hold `n_tok` tokens."""
+    return -(-n_tok // PAGE_SIZE)
+
+
+@dataclass(slots=True)
+class PagePool:
+    """Pages by number, handed out lowest first, with the number of sequences that hold each."""
+
+    n_page: int
+    _free: list[int] = field(init=False)
+    _holders: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._free = list(range(self.n_page - 1, -1, -1))
+        self._holders = [0] * self.n_page
+
+    @property
+    def n_free(self) -> int:
+        return len(self._free)
+
+    def take(self) -> int:
+        """A free page; `ModelError` when all are in use."""
+        if not self._free:
+            raise ModelError(
+                f"the KV cache is full: all {self.n_page * PAGE_SIZE} tokens are in use; "
+                "raise n_ctx (-c) or close a sequence"
+            )
+        page = self._free.pop()
+        self._holders[page] = 1
+        return page
+
+    def share(self, page: int) -> int:
+        """Count one more holder of `page`."""
+        self._holders[page] += 1
+        return page
+
+    def drop(self, page: int) -> None:
+        """Count one holder less; the last one frees the page."""
+        self._holders[page] -= 1
+        if not self._holders[page]:
+            self._free.append(page)
+
+
+@dataclass(slots=True)
+class Sequence:
+    """The tokens whose keys and values are in the cache, and the pages they lie in."""
+
+    pool: PagePool
+    n_ctx: int
+    tokens: list[int] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def n_left(self) -> int:
+        """Tokens that still fit the context."""
+        return self.n_ctx - len(self.tokens)
+
+    def append(self, tokens: list[int]) -> np.ndarray:
+        """Reserve a slot for each of `tokens` -> slots (n_tok,) int32.
+
+        Raises `ModelError`, changing nothing, where the context or the pool has too little room.
+        """
+        start, stop = len(self.tokens), len(self.tokens) + len(tokens)
+        if stop > self.n_ctx:
+            raise ModelError(
+                f"{stop} tokens do not fit the context of {self.n_ctx}; raise n_ctx (-c) or "
+                "shorten the prompt"
+            )
+        missing = pages_for(stop) - len(self.pages)
+        if missing > self.pool.n_free:
+            raise ModelError(
+                f"the KV cache has {self.pool.n_free * PAGE_SIZE} tokens free, and the sequence "
+                f"needs {len(tokens)} more; raise n_ctx (-c) or close a sequence"
+            )
+        self.pages.extend(self.pool.take() for _ in range(missing))
+        self.tokens.extend(tokens)
+        positions = np.arange(start, stop)
+        pages = np.asarray(self.pages, np.int32)
+        return (pages[positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE).astype(np.int32)
+
+    def rollback(self, n_tok: int) -> None:
+        """Forget all but the first `n_tok` tokens."""
+        del self.tokens[n_tok:]
+        keep = pages_for(len(self.tokens))
+        for page in self.pages[keep:]:
+            self.pool.drop(page)
+        del self.pages[keep:]
+
+    def fork(self, n_tok: int) -> Sequence:
+        """A new sequence that shares the full pages among this one's first `n_tok` tokens.
+
+        Its length says how many tokens it starts with; the caller computes the rest.
+        """
+        n_page = min(n_tok, len(self.tokens)) // PAGE_SIZE
+        pages = [self.pool.share(page) for page in self.pages[:n_page]]
+        return Sequence(self.pool, self.n_ctx, self.tokens[: n_page * PAGE_SIZE], pages)
+
+    def close(self) -> None:
+        """Give all pages back."""
+        self.rollback(0)

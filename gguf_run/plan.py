@@ -1,0 +1,347 @@
+"""From a graph to the steps that a backend runs: fuse, order, place in the arena, find hazards.
+
+A fused step is a named op made of parts, so a backend that lacks its kernel (or the reference,
+always) runs the parts one after another. Results of ops live in one arena at offsets that are
+reused once nobody reads them any more; a step may have a workspace there, too. `Step.edges` are the
+earlier steps that must have finished first, found from the bytes that steps read and write.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
+
+ARENA_ALIGNMENT = 256
+"""Bytes; what cudaMalloc guarantees, so that every kernel may use 16-byte loads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """A chain of ops that one kernel may run: each part reads the result of the one before it.
+
+    Results inside the chain must have no other reader, except those of the parts in `shared`, which
+    the kernel writes out as well.
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    shared: frozenset[int] = frozenset()
+
+
+FUSIONS = (
+    Fusion("rms_norm_mul_rope", ("rms_norm", "mul", "rope")),
+    Fusion("rms_norm_mul", ("rms_norm", "mul")),
+    Fusion("rope_set_rows", ("rope", "set_rows")),
+    Fusion("mul_mat_add", ("mul_mat", "add")),
+)
+"""Tried in this order at each op; the first that matches wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One launch, or one NumPy function: `parts` in the order in which they compute."""
+
+    index: int
+    op: str
+    parts: tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    edges: tuple[int, ...]
+    bytes_read: int
+    bytes_written: int
+    workspace: int | None = None
+    """Offset in the arena of the scratch memory that the backend asked for this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in order, and where each op's result lies in the arena (bytes, by base tensor)."""
+
+    steps: tuple[Step, ...]
+    offsets: dict[Tensor, int]
+    arena_bytes: int
+    leaves: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+Workspace = Callable[[str, tuple[Tensor, ...]], int]
+"""Bytes of scratch memory that a backend needs while it runs a step (its op and parts)."""
+
+
+def make_plan(
+    graph: Graph, fusions: Sequence[Fusion] = FUSIONS, workspace: Workspace | None = None
+) -> Plan:
+    """Plan `graph`; `fusions=()` runs every op by itself."""
+    readers = _readers(graph)
+    kept = {producer(t) for t in graph.outputs}
+    groups = _fuse(graph, fusions, readers, kept)
+    io = [_inputs_and_outputs(parts, readers, kept) for _, parts in groups]
+    scratch = [workspace(op, parts) if workspace else 0 for op, parts in groups]
+    places = _place(io, scratch, graph.outputs)
+    hazards = _Hazards(places.offsets)
+    steps = []
+    for index, ((op, parts), (inputs, outputs)) in enumerate(zip(groups, io, strict=True)):
+        read = sum(_bytes_read(part, inputs) for part in parts)
+        written = sum(_bytes_written(t) for t in outputs)
+        at = places.workspaces.get(index)
+        edges = hazards.edges(index, inputs, outputs, None if at is None else (at, scratch[index]))
+        steps.append(Step(index, op, parts, inputs, outputs, edges, read, written, at))
+    outputs_read = tuple(graph.outputs)
+    return Plan(tuple(steps), places.offsets, places.arena_bytes, graph.leaves, outputs_read)
+
+
+def producer(t: Tensor) -> Tensor:
+    """The leaf or op that made the bytes that `t` shows, past any views."""
+    while t.op in VIEW_OPS:
+        t = t.srcs[0]
+    return t
+
+
+# Fusion
+
+
+def _readers(graph: Graph) -> dict[Tensor, list[Tensor]]:
+    """The ops that read each op's result, also through views."""
+    readers: dict[Tensor, list[Tensor]] = defaultdict(list)
+    for t in graph.tensors:
+        if t.op not in VIEW_OPS:
+            for source in dict.fromkeys(producer(s) for s in t.srcs):
+                readers[source].append(t)
+    return readers
+
+
+def _fuse(
+    graph: Graph,
+    fusions: Sequence[Fusion],
+    readers: dict[Tensor, list[Tensor]],
+    kept: set[Tensor],
+) -> list[tuple[str, tuple[Tensor, ...]]]:
+    """Groups of parts, ordered so that every group follows what it reads.
+
+    A group stands where its last part stood, or, when a result inside it has other readers, where
+    that part stood; `_chain` accepts only chains whose other sources are known by then.
+    """
+    order = {t: i for i, t in enumerate(graph.tensors)}
+    taken: set[Tensor] = set()
+    placed: list[tuple[int, str, tuple[Tensor, ...]]] = []
+    for t in graph.tensors:
+        if t.op in VIEW_OPS or t in taken:
+            continue
+        name, at = t.op, order[t]
+        parts: tuple[Tensor, ...] = (t,)
+        for fusion in fusions:
+            found = _chain(t, fusion, readers, kept, order, taken)
+            if found:
+                name, (parts, at) = fusion.name, found
+                break
+        taken.update(parts)
+        placed.append((at, name, parts))
+    return [(name, parts) for _, name, parts in sorted(placed, key=lambda group: group[0])]
+
+
+def _chain(
+    first: Tensor,
+    fusion: Fusion,
+    readers: dict[Tensor, list[Tensor]],
+    kept: set[Tensor],
+    order: dict[Tensor, int],
+    taken: set[Tensor],
+) -> tuple[tuple[Tensor, ...], int] | None:
+    """The parts of `fusion` beginning with `first` and the place of the group, if it matches."""
+    if first.op != fusion.ops[0]:
+        return None
+    parts, at = [first], -1
+    for i, op in enumerate(fusion.ops[1:]):
+        last = parts[-1]
+        found = [t for t in readers[last] if t.op == op and t not in taken]
+        if not found:
+            return None
+        if len(readers[last]) > 1 or last in kept:
+            if i not in fusion.shared:
+                return None
+            at = order[last] if at < 0 else at
+        parts.append(found[0])
+    if at < 0:
+        return tuple(parts), order[parts[-1]]
+    others = (producer(s) for part in parts for s in part.srcs)
+    late = any(order.get(s, -1) > at for s in others if s not in parts)
+    return None if late else (tuple(parts), at)
+
+
+def _inputs_and_outputs(
+    parts: tuple[Tensor, ...], readers: dict[Tensor, list[Tensor]], kept: set[Tensor]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """What a group reads from outside (as its parts see it), and which results leave it."""
+    inside = set(parts)
+    inputs = dict.fromkeys(s for part in parts for s in part.srcs if producer(s) not in inside)
+    outputs = tuple(
+        part
+        for part in parts
+        if part is parts[-1] or part in kept or not inside.issuperset(readers[part])
+    )
+    return tuple(inputs), outputs
+
+
+# Arena
+
+
+@dataclass(slots=True)
+class _Places:
+    """Where results and workspaces lie in the arena."""
+
+    offsets: dict[Tensor, int] = field(default_factory=dict)
+    workspaces: dict[int, int] = field(default_factory=dict)
+    arena_bytes: int = 0
+    _live: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def take(self, n_bytes: int, last_step: int) -> int:
+        """The first gap that fits, kept until `last_step` has run."""
+        size = -(-n_bytes // ARENA_ALIGNMENT) * ARENA_ALIGNMENT
+        offset = 0
+        for start, stop, _ in sorted(self._live):
+            if start - offset >= size:
+                break
+            offset = max(offset, stop)
+        self._live.append((offset, offset + size, last_step))
+        self.arena_bytes = max(self.arena_bytes, offset + size)
+        return offset
+
+    def free_before(self, step: int) -> None:
+        """Give back what nobody reads from `step` on."""
+        self._live = [entry for entry in self._live if entry[2] >= step]
+
+
+def _place(
+    io: Sequence[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]],
+    scratch: Sequence[int],
+    kept: Iterable[Tensor],
+) -> _Places:
+    """Results by first fit, each from its step to its last reader; workspaces for their step."""
+    last_read: dict[Tensor, int] = {}
+    for index, (inputs, outputs) in enumerate(io):
+        for t in (*inputs, *outputs):
+            last_read[t.base] = index
+    last_read.update({t.base: len(io) for t in kept})
+    places = _Places()
+    for index, (_, outputs) in enumerate(io):
+        places.free_before(index)
+        for t in outputs:
+            if t.base.kind is Kind.OP and t.base not in places.offsets:
+                places.offsets[t.base] = places.take(t.base.n_bytes, last_read[t.base])
+        if scratch[index]:
+            places.workspaces[index] = places.take(scratch[index], index)
+    return places
+
+
+# Hazards
+
+
+class _Hazards:
+    """Remembers which step last touched which bytes, and gives each new step its edges.
+
+    A write that covers an older access replaces it: later steps reach that one through this write.
+    """
+
+    def __init__(self, offsets: dict[Tensor, int]) -> None:
+        self._offsets = offsets
+        self._touched: dict[Tensor | None, list[tuple[int, int, int, bool]]] = defaultdict(list)
+
+    def _range(self, t: Tensor) -> tuple[Tensor | None, int, int]:
+        """Memory space (None: the arena; else the leaf itself) and its bytes."""
+        base = t.base
+        if base.kind is not Kind.OP:
+            return base, 0, base.n_bytes
+        return None, self._offsets[base], self._offsets[base] + base.n_bytes
+
+    def edges(
+        self,
+        index: int,
+        inputs: Iterable[Tensor],
+        outputs: Iterable[Tensor],
+        workspace: tuple[int, int] | None,
+    ) -> tuple[int, ...]:
+        """Steps that must be done first; `workspace` is (offset, bytes) of the step's scratch."""
+        accesses = dict.fromkeys((*self._range(t), False) for t in inputs if _is_written(t))
+        accesses |= dict.fromkeys((*self._range(t), True) for t in outputs)
+        if workspace:
+            accesses[None, workspace[0], sum(workspace), True] = None
+        found = set()
+        for space, start, stop, writes in accesses:
+            for lo, hi, step, wrote in self._touched[space]:
+                if lo < stop and start < hi and (writes or wrote) and step != index:
+                    found.add(step)
+        for space, start, stop, writes in accesses:
+            kept = self._touched[space]
+            if writes:
+                kept = [a for a in kept if not (start <= a[0] and a[1] <= stop and a[2] != index)]
+            self._touched[space] = [*kept, (start, stop, index, writes)]
+        return tuple(sorted(found))
+
+
+def _is_written(t: Tensor) -> bool:
+    """Whether any step may write the bytes of `t` (weights and inputs are only read)."""
+    return t.base.kind in (Kind.OP, Kind.CACHE)
+
+
+# Traffic
+
+
+def _bytes_read(part: Tensor, inputs: Iterable[Tensor]) -> int:
+    """Least bytes that a part reads from outside its group; attention counts its whole table."""
+    outside = set(inputs)
+    total = 0
+    for i, s in enumerate(part.srcs):
+        if s not in outside:
+            continue
+        if part.op == "get_rows" and i == 0:
+            total += part.shape[0] * s.dtype.row_bytes(s.shape[1])
+        elif part.op == "flash_attn_ext" and i in (1, 2):
+            n_page = prod(part.srcs[5].shape)
+            total += n_page * s.n_bytes // s.shape[0]
+        elif not (part.op == "set_rows" and i == 0):
+            total += s.n_bytes
+    return total
+
+
+def _bytes_written(t: Tensor) -> int:
+    if t.op == "set_rows":
+        rows = t.srcs[1]
+        return prod(rows.shape[:-1]) * t.dtype.row_bytes(rows.shape[-1])
+    return t.n_bytes
+
+
+# Text
+
+
+def format_plan(plan: Plan) -> str:
+    """The plan as a table: a step a line, then the totals."""
+    lines = [
+        f"{'#':>4}  {'op':<20} {'result':<24} {'type':<5} {'read':>12} {'written':>10}"
+        f" {'arena':>10}  after  <- sources"
+    ]
+    for step in plan.steps:
+        out = step.outputs[-1]
+        at = plan.offsets.get(out.base)
+        lines.append(
+            f"{step.index:>4}  {step.op:<20} {out.shape!s:<24} {out.dtype.name:<5}"
+            f" {step.bytes_read:>12,} {step.bytes_written:>10,}"
+            f" {at if at is not None else '-':>10}  {','.join(map(str, step.edges)) or '-'}"
+            f"  <- {', '.join(_source(s) for s in step.inputs)}"
+        )
+    read = sum(step.bytes_read for step in plan.steps)
+    written = sum(step.bytes_written for step in plan.steps)
+    lines.append(
+        f"{len(plan.steps)} steps, {read:,} bytes read, {written:,} bytes written, "
+        f"arena {plan.arena_bytes:,} bytes"
+    )
+    return "\n".join(lines)
+
+
+def _source(t: Tensor) -> str:
+    made = producer(t)
+    dtype = "" if made.kind is Kind.OP else f":{made.dtype.name}"
+    return f"{made.name}{dtype}{list(t.shape)}"

@@ -1,0 +1,338 @@
+"""Every op in NumPy: the executable specification that other backends are tested against.
+
+A function gets the op's `Tensor`, its sources as arrays and the array to write; what an op means is
+said at its constructor in `graph.py`. Matrices come as `HostWeight`, caches as arrays of their
+stored type (block types as bytes). Arithmetic is float32; the angles of RoPE are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from math import floor, log, pi
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.graph import (
+    F16,
+    F32,
+    I32,
+    AttentionParams,
+    NormParams,
+    RopeMode,
+    RopeParams,
+    ScaleParams,
+    Tensor,
+    TopKParams,
+)
+from gguf_run.host_weight import HostWeight
+from gguf_run.quants import QuantType
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+OpFunction = Callable[..., None]
+
+REFERENCE: dict[str, OpFunction] = {}
+
+
+def _op(function: OpFunction) -> OpFunction:
+    REFERENCE[function.__name__] = function
+    return function
+
+
+NUMPY_DTYPES: dict[QuantType, type[np.generic]] = {
+    F32: np.float32,
+    F16: np.float16,
+    I32: np.int32,
+}
+"""Types that NumPy computes with; arrays of all others hold bytes."""
+
+TAKES_STORED_WEIGHT = ("mul_mat", "get_rows")
+"""Ops whose first source may be a `HostWeight`; all others get their weights as float32 arrays."""
+
+# Rows
+
+
+@_op
+def get_rows(t: Tensor, out: Floats, table: HostWeight | Floats, ids: Array) -> None:
+    out[...] = table.rows(ids) if isinstance(table, HostWeight) else table[ids]
+
+
+@_op
+def set_rows(t: Tensor, out: Array, cache: Array, rows: Floats, slots: Array) -> None:
+    page_size = cache.shape[2]
+    encoded = _encode(rows, t.dtype)
+    out[slots // page_size, :, slots % page_size] = encoded
+
+
+def _encode(rows: Floats, dtype: QuantType) -> Array:
+    """Rows as the cache stores them."""
+    if dtype in NUMPY_DTYPES:
+        return rows.astype(NUMPY_DTYPES[dtype])
+    import gguf
+
+    stored: Array = gguf.quants.quantize(rows, gguf.GGMLQuantizationType(dtype.id))
+    return stored
+
+
+def _decode(stored: Array, dtype: QuantType) -> Floats:
+    """Cached rows as float32."""
+    if stored.dtype == np.uint8:
+        return dtype.decode(np.ascontiguousarray(stored))
+    return stored.astype(np.float32, copy=False)
+
+
+# Products
+
+
+@_op
+def cast(t: Tensor, out: Array, x: Floats) -> None:
+    if t.dtype is F16:
+        out[...] = x
+        return
+    blocks = x.reshape(x.shape[0], -1, 32)
+    d = np.abs(blocks).max(axis=-1) / np.float32(127)
+    q = np.rint(blocks / np.where(d > 0, d, 1)[..., None]).astype(np.int8)
+    scales = np.stack([d, d * q.sum(axis=-1, dtype=np.int32)], axis=-1).astype(np.float32)
+    out[:, : x.shape[1]] = q.reshape(x.shape).view(np.uint8)
+    out[:, x.shape[1] :] = scales.reshape(x.shape[0], -1).view(np.uint8)
+
+
+def _activations(x: Array, n_in: int) -> Floats:
+    """What `cast` made, as float32 (n_tok, n_in)."""
+    if x.dtype != np.uint8:
+        return x.astype(np.float32, copy=False)
+    q = x[:, :n_in].view(np.int8).reshape(x.shape[0], -1, 32)
+    scales = np.ascontiguousarray(x[:, n_in:]).view(np.float32).reshape(x.shape[0], -1, 2)
+    return (q * scales[..., :1]).reshape(x.shape[0], n_in)
+
+
+@_op
+def mul_mat(t: Tensor, out: Floats, w: HostWeight, x: Floats) -> None:
+    w.multiply(_activations(x, w.shape[-1]), out)
+
+
+# Rows to rows
+
+
+@_op
+def rms_norm(t: Tensor, out: Floats, x: Floats) -> None:
+    assert isinstance(t.params, NormParams)
+    mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
+    np.multiply(x, 1.0 / np.sqrt(mean_square + np.float32(t.params.eps)), out=out)
+
+
+@_op
+def norm(t: Tensor, out: Floats, x: Floats) -> None:
+    assert isinstance(t.params, NormParams)
+    centred = x - np.mean(x, axis=-1, keepdims=True)
+    variance = np.mean(np.square(centred), axis=-1, keepdims=True)
+    np.multiply(centred, 1.0 / np.sqrt(variance + np.float32(t.params.eps)), out=out)
+
+
+@_op
+def soft_max(t: Tensor, out: Floats, x: Floats) -> None:
+    weights = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    np.divide(weights, np.sum(weights, axis=-1, keepdims=True), out=out)
+
+
+@_op
+def argmax(t: Tensor, out: Array, x: Floats) -> None:
+    out[...] = np.argmax(x, axis=-1)
+
+
+@_op
+def top_k(t: Tensor, out: Array, x: Floats) -> None:
+    assert isinstance(t.params, TopKParams)
+    out[...] = np.argsort(-x, axis=-1, kind="stable")[..., : t.params.k]
+
+
+# Element by element
+
+
+@_op
+def add(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
+    np.add(a, b, out=out)
+
+
+@_op
+def mul(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
+    np.multiply(a, b, out=out)
+
+
+@_op
+def scale(t: Tensor, out: Floats, x: Floats) -> None:
+    assert isinstance(t.params, ScaleParams)
+    np.multiply(x, np.float32(t.params.value), out=out)
+
+
+@_op
+def softcap(t: Tensor, out: Floats, x: Floats) -> None:
+    assert isinstance(t.params, ScaleParams)
+    cap = np.float32(t.params.value)
+    np.multiply(np.tanh(x / cap), cap, out=out)
+
+
+def _sigmoid(x: Floats) -> Floats:
+    # Through tanh, which can't overflow where exp(-x) would.
+    result: Floats = np.float32(0.5) * np.tanh(np.float32(0.5) * x) + np.float32(0.5)
+    return result
+
+
+@_op
+def swiglu(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+    np.multiply(gate * _sigmoid(gate), up, out=out)
+
+
+@_op
+def geglu(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+    # The tanh form of GELU (arXiv:1606.08415); x * sigmoid(2 z) = x * (1 + tanh z) / 2.
+    cube = np.float32(0.044715) * gate * gate * gate
+    z = np.float32((2 / pi) ** 0.5) * (gate + cube)
+    np.multiply(gate * _sigmoid(2 * z), up, out=out)
+
+
+@_op
+def reglu(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+    np.multiply(np.maximum(gate, 0), up, out=out)
+
+
+@_op
+def geglu_erf(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+    np.multiply(gate * 0.5 * (1 + _erf(gate / np.float32(2**0.5))), up, out=out)
+
+
+@_op
+def geglu_quick(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+    np.multiply(gate * _sigmoid(np.float32(1.702) * gate), up, out=out)
+
+
+def _erf(x: Floats) -> Floats:
+    from math import erf
+
+    result: Floats = np.vectorize(erf, otypes=[np.float32])(x)
+    return result
+
+
+# Attention
+
+
+@_op
+def rope(
+    t: Tensor, out: Floats, x: Floats, positions: Array, factors: Floats | None = None
+) -> None:
+    p = t.params
+    assert isinstance(p, RopeParams)
+    cos, sin = _rotations(p, positions, factors)
+    half = p.n_dims // 2
+    if p.mode is RopeMode.NEOX:
+        first, second = slice(0, half), slice(half, p.n_dims)
+    else:
+        first, second = slice(0, p.n_dims, 2), slice(1, p.n_dims, 2)
+    a, b = x[..., first], x[..., second]
+    rotated = a * cos - b * sin, a * sin + b * cos
+    out[..., first], out[..., second] = rotated
+    out[..., p.n_dims :] = x[..., p.n_dims :]
+
+
+@lru_cache(maxsize=64)
+def _frequencies(p: RopeParams) -> tuple[Array, Array, float]:
+    """Per pair: the angle of position 1, YaRN's share of the unscaled angle; and the magnitude."""
+    pairs = np.arange(p.n_dims // 2)
+    frequency = p.freq_base ** (-2.0 * pairs / p.n_dims)
+    if not p.ext_factor:
+        return frequency, np.zeros_like(frequency), p.attn_factor
+
+    def pair_that_turns(times: float) -> float:
+        turns = log(p.n_ctx_orig / (times * 2 * pi)) / (2 * log(p.freq_base))
+        return p.n_dims * turns
+
+    low = max(0, floor(pair_that_turns(p.beta_fast)))
+    high = min(p.n_dims - 1, -floor(-pair_that_turns(p.beta_slow)))
+    ramp = np.clip((pairs - low) / max(0.001, high - low), 0, 1)
+    magnitude = p.attn_factor * (1 + 0.1 * log(1 / p.freq_scale))
+    return frequency, (1 - ramp) * p.ext_factor, magnitude
+
+
+def _rotations(p: RopeParams, positions: Array, factors: Floats | None) -> tuple[Floats, Floats]:
+    """Cosines and sines (n_tok, 1, n_dims / 2)."""
+    frequency, unscaled, magnitude = _frequencies(p)
+    angle = positions[:, None].astype(np.float64) * frequency
+    if factors is not None:
+        angle = angle / factors
+    angle = angle * (p.freq_scale * (1 - unscaled) + unscaled)
+    cos, sin = np.cos(angle) * magnitude, np.sin(angle) * magnitude
+    return cos.astype(np.float32)[:, None], sin.astype(np.float32)[:, None]
+
+
+@_op
+def flash_attn_ext(
+    t: Tensor,
+    out: Floats,
+    q: Floats,
+    k: Array,
+    v: Array,
+    positions: Array,
+    seq_ids: Array,
+    block_table: Array,
+    sinks: Floats | None = None,
+) -> None:
+    p = t.params
+    assert isinstance(p, AttentionParams)
+    page_size = k.shape[2]
+    for seq in np.unique(seq_ids):
+        rows = np.flatnonzero(seq_ids == seq)
+        seen = positions[rows]
+        stop = int(seen.max()) + 1
+        first_page = max(0, int(seen.min()) - p.window + 1) // page_size if p.window else 0
+        pages = block_table[seq, first_page : -(-stop // page_size)]
+        keys = _gather(k, pages, t.srcs[1].dtype)
+        values = _gather(v, pages, t.srcs[2].dtype)
+        columns = np.arange(keys.shape[1]) + first_page * page_size
+        out[rows] = _attend(q[rows], keys, values, seen, columns, p, sinks)
+
+
+def _gather(cache: Array, pages: Array, dtype: QuantType) -> Floats:
+    """The rows of `pages` as float32 (n_head_kv, n_page * page_size, head_dim)."""
+    stored = cache[pages].swapaxes(0, 1)
+    return _decode(stored.reshape(cache.shape[1], -1, cache.shape[3]), dtype)
+
+
+def _attend(
+    q: Floats,
+    keys: Floats,
+    values: Floats,
+    seen: Array,
+    columns: Array,
+    p: AttentionParams,
+    sink: Floats | None,
+) -> Floats:
+    """q (n_tok, n_head, d_k) at positions `seen`, keys at `columns` -> (n_tok, n_head, d_v)."""
+    n_tok, n_head, _ = q.shape
+    n_kv = keys.shape[0]
+    grouped = q.swapaxes(0, 1).reshape(n_kv, -1, q.shape[2])
+    scores = np.matmul(grouped, keys.swapaxes(1, 2)).reshape(n_head, n_tok, -1)
+    scores *= np.float32(p.scale)
+    if p.softcap:
+        cap = np.float32(p.softcap)
+        scores = cap * np.tanh(scores / cap)
+    hidden = columns > seen[:, None]
+    if p.window:
+        hidden |= columns <= seen[:, None] - p.window
+    scores[:, hidden] = -np.inf
+    top = scores.max(axis=-1, keepdims=True)
+    if sink is not None:
+        top = np.maximum(top, sink[:, None, None])
+    weights = np.exp(scores - top)
+    total = weights.sum(axis=-1, keepdims=True)
+    if sink is not None:
+        total += np.exp(sink[:, None, None] - top)
+    weights /= total
+    # A page may hold rows that no token has written: zero weight must not meet their NaNs.
+    visible = ~hidden.all(axis=0)
+    grouped = weights[:, :, visible].reshape(n_kv, -1, int(visible.sum()))
+    merged = np.matmul(grouped, values[:, visible])
+    heads: Floats = merged.reshape(n_head, n_tok, -1).swapaxes(0, 1)
+    return heads

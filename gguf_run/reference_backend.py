@@ -1,0 +1,151 @@
+"""Runs a plan with the reference's functions: the backend where no GPU is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
+from gguf_run.host_weight import DecodeBudget, HostWeight, default_budget
+from gguf_run.loader import GGUFFile
+from gguf_run.plan import FUSIONS, Plan, make_plan
+from gguf_run.reference import NUMPY_DTYPES, REFERENCE, TAKES_STORED_WEIGHT, Array, OpFunction
+
+
+class ReferenceBackend:
+    """Weights and caches in host memory; `prepare` binds a plan's steps to arrays once."""
+
+    name = "cpu"
+    default_cache_type = "F32"
+
+    def __init__(self, file: GGUFFile, decoded_bytes: int | None = None) -> None:
+        """`decoded_bytes` bounds the memory for decoded weights (default: half of what is free)."""
+        self._file = file
+        self._budget = DecodeBudget(default_budget() if decoded_bytes is None else decoded_bytes)
+        self._weights: dict[str, HostWeight] = {}
+        self._caches: dict[str, Array] = {}
+
+    def plan(self, graph: Graph, fuse: bool = True) -> Plan:
+        """Plan `graph`; fused steps run as their parts, one after another."""
+        return make_plan(graph, FUSIONS if fuse else ())
+
+    def prepare(self, plan: Plan) -> ReferenceExecutable:
+        """Bind `plan` to memory; the caches are shared by all plans of this backend."""
+        arena = np.empty(plan.arena_bytes, np.uint8)
+        inputs: dict[str, Array] = {}
+        bound: dict[Tensor, Array | HostWeight] = {}
+        for leaf in plan.leaves:
+            if leaf.kind is Kind.WEIGHT:
+                bound[leaf] = self._weight(leaf)
+            elif leaf.kind is Kind.CACHE:
+                bound[leaf] = self._cache(leaf)
+            else:
+                bound[leaf] = inputs[leaf.name] = np.zeros(leaf.shape, np.int32)
+        binder = _Binder(arena, plan.offsets, bound)
+        calls = [
+            (REFERENCE[part.op], part, binder.array(part), binder.operands(part))
+            for step in plan.steps
+            for part in step.parts
+        ]
+        outputs = [binder.array(t) for t in plan.outputs]
+        return ReferenceExecutable(calls, inputs, outputs)
+
+    def close(self) -> None:
+        """Let go of weights and caches."""
+        self._weights.clear()
+        self._caches.clear()
+
+    def _weight(self, leaf: Tensor) -> HostWeight:
+        if leaf.name not in self._weights:
+            data = self._file.data(leaf.name)
+            self._weights[leaf.name] = HostWeight.of(data, leaf, self._budget)
+        return self._weights[leaf.name]
+
+    def _cache(self, leaf: Tensor) -> Array:
+        if leaf.name not in self._caches:
+            shape, dtype = _stored_as(leaf)
+            self._caches[leaf.name] = np.zeros(shape, dtype)
+        return self._caches[leaf.name]
+
+
+@dataclass(slots=True)
+class _Binder:
+    """Finds the array of each tensor: leaves as bound, results in the arena, views by strides."""
+
+    arena: npt.NDArray[np.uint8]
+    offsets: Mapping[Tensor, int]
+    bound: dict[Tensor, Array | HostWeight]
+
+    def array(self, t: Tensor) -> Array:
+        found = self.source(t)
+        assert isinstance(found, np.ndarray)
+        return found
+
+    def operands(self, part: Tensor) -> list[Array | HostWeight]:
+        """The sources as its function takes them: weights decoded, unless it reads them by rows."""
+        found = [self.source(s) for s in part.srcs]
+        if part.op in TAKES_STORED_WEIGHT:
+            return found
+        return [w.decoded if isinstance(w, HostWeight) else w for w in found]
+
+    def source(self, t: Tensor) -> Array | HostWeight:
+        if t not in self.bound:
+            self.bound[t] = self._result(t)
+        return self.bound[t]
+
+    def _result(self, t: Tensor) -> Array:
+        if t.op not in VIEW_OPS and t.base.kind is Kind.CACHE:
+            return self.array(t.base)
+        if t.op in VIEW_OPS:
+            return _strided(self.array(t.base), t)
+        shape, dtype = _stored_as(t)
+        # Parts inside a fused step have no place in the arena: a kernel keeps them in registers.
+        if t not in self.offsets:
+            return np.empty(shape, dtype)
+        start = self.offsets[t]
+        return self.arena[start : start + t.n_bytes].view(dtype).reshape(shape)
+
+
+def _stored_as(t: Tensor) -> tuple[tuple[int, ...], type[np.generic]]:
+    """Shape and dtype of the array that holds `t`: of block types, rows of bytes."""
+    dtype = NUMPY_DTYPES.get(t.dtype)
+    if dtype is not None:
+        return t.shape, dtype
+    return (*t.shape[:-1], t.dtype.row_bytes(t.shape[-1])), np.uint8
+
+
+def _strided(base: Array, t: Tensor) -> Array:
+    """The view `t` of an array; block types are arrays of bytes, so elements become bytes."""
+    per_element = base.itemsize
+    if base.dtype == np.uint8:
+        unit, block = t.dtype.type_size, t.dtype.block_size
+        shape = (*t.shape[:-1], t.dtype.row_bytes(t.shape[-1]))
+        strides = (*(s * unit // block for s in t.strides[:-1]), 1)
+        start = t.offset * unit // block
+    else:
+        shape, start = t.shape, t.offset
+        strides = tuple(s * per_element for s in t.strides)
+    flat = base.reshape(-1)[start:]
+    return np.lib.stride_tricks.as_strided(flat, shape, strides)
+
+
+@dataclass(slots=True)
+class ReferenceExecutable:
+    """A plan bound to arrays."""
+
+    calls: list[tuple[OpFunction, Tensor, Array, list[Array | HostWeight]]]
+    inputs: dict[str, Array]
+    outputs: list[Array]
+
+    def __call__(self, inputs: Mapping[str, Array]) -> npt.NDArray[np.float32]:
+        """Run a step on `inputs` (by leaf name, int32) -> a copy of the first output."""
+        for name, values in inputs.items():
+            if name in self.inputs:
+                self.inputs[name][...] = values
+        for function, t, out, sources in self.calls:
+            function(t, out, *sources)
+        result: npt.NDArray[np.float32] = self.outputs[0].copy()
+        return result
