@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from gguf_bytes import ARRAY, KIND, STRING, array, number, pair, string, tensor
+from gguf_bytes import ARRAY, KIND, STRING, array, number, pair, string, tensor, u32
 from gguf_bytes import gguf as gguf_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
