@@ -1,0 +1,1 @@
+"""Makes the demo model: stories, vocabulary, training, GGUF. `../train_demo.py` runs it."""
