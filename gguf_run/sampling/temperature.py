@@ -53,11 +53,15 @@ class DynamicTemperature(Sampler):
 
 
 def scale(candidates: Candidates, temperature: np.float32) -> None:
-    """Divide the logits by the temperature, or leave only the highest where that can't be done."""
-    if temperature > 0:
-        candidates.logits /= temperature
-        return
+    """Divide the logits by the temperature, or leave only the highest where that can't be done.
+
+    It can't at 0 or below, nor where the quotient leaves float32's range.
+    """
     best = int(candidates.logits.argmax())
     highest = candidates.logits[best]
+    with np.errstate(over="ignore"):
+        if temperature > 0 and np.isfinite(highest / temperature):
+            candidates.logits /= temperature
+            return
     candidates.logits[:] = -np.inf
     candidates.logits[best] = highest
