@@ -1,0 +1,123 @@
+"""Compiles the emulator's runtime and kernel files with g++, once, into a cache."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from gguf_run.cuda.cache import FileCache, key_of
+from gguf_run.cuda.source import KernelSource, flatten
+from gguf_run.errors import DeviceError
+
+_HERE = Path(__file__).parent
+_INCLUDE = _HERE / "include"
+_FLAGS = [
+    "-std=c++17",
+    "-O2",
+    "-march=native",
+    "-fPIC",
+    "-pthread",
+    "-fno-gnu-unique",
+    "-U_FORTIFY_SOURCE",
+]
+# CUDA code reads floats as ints through pointers, and its arithmetic neither traps nor sets errno.
+_KERNEL_FLAGS = [
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fwrapv",
+    "-w",
+]
+_CHECK_FLAGS = ["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]
+# `extern __shared__ T name[];` declares the block's dynamic shared memory: a pointer to where it
+# lies.
+_DYNAMIC_SHARED = re.compile(
+    r"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?([\w:<>\s]+?)\s+"
+    r"(?:(?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?(\w+)\s*\[\s*\]\s*;"
+)
+
+
+class Compiler:
+    """g++ and the cache of what it made. `capability` is what kernels see as __CUDA_ARCH__ / 10."""
+
+    def __init__(self, cache: FileCache, capability: int, checks: bool) -> None:
+        self._cache = cache
+        self._flags = [*_FLAGS, *_KERNEL_FLAGS, *(_CHECK_FLAGS if checks else ())]
+        self._flags += [f"-D__CUDA_ARCH__={capability}0", "-include", "cuda_emu.h"]
+
+    def runtime(self) -> Path:
+        """The shared library of the runtime."""
+        text = (_HERE / "runtime.cpp").read_text()
+        key = key_of(text, _FLAGS, *_environment())
+        return self._cache.get(f"emulator-{key}.so", lambda: _compile(text, _FLAGS, _HERE))
+
+    def module(self, source: KernelSource) -> tuple[Path, str]:
+        """The shared library of a kernel file with a table of the kernels asked for, and its flat
+        text.
+        """
+        text = flatten(source.path)
+        rows = "".join(f'  EMU_ROW("{name}", &{name}),\n' for name in source.names)
+        code = (
+            f"{_DYNAMIC_SHARED.sub(_dynamic_shared, text)}\n"
+            '#line 1 "kernel names asked for"\n'
+            'extern "C" __attribute__((visibility("default"))) const emu::Kernel emu_kernels[] = {\n'
+            f"{rows}  {{nullptr, nullptr, 0, {{}}}}}};\n"
+        )
+        flags = [*self._flags, *(f"-D{name}={value}" for name, value in source.defines)]
+        key = key_of(code, flags, *_environment())
+        name = f"{source.path.stem}-{key}.so"
+        return self._cache.get(name, lambda: _compile(code, flags, _INCLUDE)), text
+
+
+def _dynamic_shared(match: re.Match[str]) -> str:
+    return f"{match[1]}* {match[2]} = reinterpret_cast<{match[1]}*>(emu_block->dynamic_shared);"
+
+
+@functools.cache
+def _environment() -> tuple[str, ...]:
+    """What a compiled file depends on besides its text: the headers, the compiler, the processor."""
+    headers = [p.read_text() for p in sorted(_INCLUDE.glob("*.h"))] + [
+        (_HERE / "runtime.h").read_text()
+    ]
+    version = _run(["g++", "--version"]).stdout
+    try:
+        flags = re.search(r"^(?:flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.M)
+    except OSError:
+        flags = None
+    return (*headers, version, platform.machine(), flags[0] if flags else platform.processor())
+
+
+def _compile(code: str, flags: Sequence[str], include: Path) -> bytes:
+    """The bytes of a shared library; two steps, so that no sanitizer library is linked (runtime.cpp
+    has its own).
+    """
+    with tempfile.TemporaryDirectory(prefix="gguf-run-") as folder:
+        source, middle, result = (Path(folder) / n for n in ("code.cpp", "code.o", "code.so"))
+        source.write_text(code)
+        for command in (
+            ["g++", *flags, f"-I{include}", "-c", str(source), "-o", str(middle)],
+            ["g++", "-shared", "-pthread", str(middle), "-o", str(result)],
+        ):
+            done = _run(command)
+            if done.returncode:
+                errors = [line for line in done.stderr.splitlines() if "error" in line]
+                shown = "\n".join(errors[:20]) or done.stderr[:2000]
+                raise DeviceError(f"g++ can't compile a kernel file for the emulator:\n{shown}")
+        return result.read_bytes()
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise DeviceError(
+            "the emulated device compiles kernels with g++, which is not installed; "
+            "install g++ 12 or later (Debian, Ubuntu: apt install g++)"
+        ) from error

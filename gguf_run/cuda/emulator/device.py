@@ -1,0 +1,265 @@
+"""The emulated device: the very same kernel files, compiled by g++ and run on the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.cuda.cache import FileCache
+from gguf_run.cuda.device import (
+    Buffer,
+    Device,
+    Event,
+    Graph,
+    Kernel,
+    Launch,
+    Module,
+    Progress,
+    Stream,
+)
+from gguf_run.cuda.emulator.build import Compiler
+from gguf_run.cuda.emulator.memory import Memory, view
+from gguf_run.cuda.signature import base_name, parse_signatures, with_sizes
+from gguf_run.cuda.source import KernelSource
+from gguf_run.errors import DeviceError
+
+Order = Literal["forward", "reverse", "random"]
+_ORDERS: tuple[Order, ...] = ("forward", "reverse", "random")
+
+
+class _Param(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_int), ("kind", ctypes.c_char))
+
+
+class _Kernel(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("run", ctypes.c_void_p),
+        ("n_params", ctypes.c_int),
+        ("params", _Param * 64),
+    )
+
+
+class EmulatedStream:
+    """All work runs at once, in the order of the calls, so a stream needs no state."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedEvent:
+    """A mark whose work is always behind; `time` in seconds."""
+
+    time: float
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def elapsed_ms(self, start: Event) -> float:
+        """Milliseconds of wall time since `start`."""
+        assert isinstance(start, EmulatedEvent)
+        return (self.time - start.time) * 1e3
+
+
+@dataclass(slots=True)
+class EmulatedGraph:
+    """Work to run again."""
+
+    work: list[Callable[[], None]] = field(default_factory=list)
+
+    def replay(self) -> None:
+        """Run the recorded work in its order."""
+        for step in self.work:
+            step()
+
+
+class EmulatedDevice(Device):
+    """A GPU of `capability` made of fibers: one a CUDA thread, a block an OS thread.
+
+    `order` is the order in which ready threads run: a kernel must give the same result in each.
+    `checks` also compiles in checks of alignment and of array bounds (about twice the time).
+    `workers` OS threads run blocks side by side. `memory` bytes can be allocated.
+    """
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        *,
+        order: Order = "forward",
+        seed: int = 0,
+        checks: bool = False,
+        workers: int = 1,
+        capability: int = 90,
+        n_sm: int = 8,
+        memory: int = 64 << 30,
+    ) -> None:
+        self.name = "emulated"
+        self.arch = "emulated"
+        self.capability = capability
+        self.n_sm = n_sm
+        self.max_shared = (
+            64 if capability == 75 else 99 if capability in (86, 89, 120) else 227
+        ) * 1024
+        self.main: Stream = EmulatedStream()
+        self._memory = Memory(memory)
+        self._order = _ORDERS.index(order)
+        self._seed = seed
+        self._workers = workers
+        self._recording: EmulatedGraph | None = None
+        self._compiler = Compiler(FileCache(cache_dir), capability, checks)
+        runtime = ctypes.CDLL(str(self._compiler.runtime()), mode=ctypes.RTLD_GLOBAL)
+        self._emu_launch = runtime.emu_launch
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    @property
+    def memory_free(self) -> int:
+        return self._memory.limit - self._memory.used
+
+    @property
+    def memory_total(self) -> int:
+        return self._memory.limit
+
+    def alloc(self, n_bytes: int) -> Buffer:
+        return self._memory.alloc(n_bytes)
+
+    def pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        return np.empty(n_bytes, np.uint8)
+
+    def _upload(self, buffer: Buffer, source: npt.NDArray[Any]) -> None:
+        self._refuse_in_capture("upload")
+        ctypes.memmove(buffer.ptr, source.ctypes.data, source.nbytes)
+
+    def _download(self, result: npt.NDArray[Any], buffer: Buffer) -> None:
+        self.synchronize()
+        ctypes.memmove(result.ctypes.data, buffer.ptr, result.nbytes)
+
+    def upload_async(
+        self, buffer: Buffer, pinned: npt.NDArray[np.uint8], stream: Stream | None = None
+    ) -> Event:
+        self._do(lambda: ctypes.memmove(buffer.ptr, pinned.ctypes.data, pinned.nbytes))
+        return self.record(stream)
+
+    def download_async(
+        self, pinned: npt.NDArray[np.uint8], buffer: Buffer, stream: Stream | None = None
+    ) -> Event:
+        self._do(lambda: ctypes.memmove(pinned.ctypes.data, buffer.ptr, pinned.nbytes))
+        return self.record(stream)
+
+    def copy(self, target: Buffer, source: Buffer, stream: Stream | None = None) -> None:
+        target.at(0, source.n_bytes)
+        self._do(lambda: ctypes.memmove(target.ptr, source.ptr, source.n_bytes))
+
+    def fill(self, buffer: Buffer, byte: int, stream: Stream | None = None) -> None:
+        self._do(lambda: view(buffer.ptr, buffer.n_bytes).fill(byte))
+
+    # -- kernels -----------------------------------------------------------------------------------
+
+    def modules(
+        self, sources: Sequence[KernelSource], progress: Progress | None = None
+    ) -> list[Module]:
+        modules: list[Module] = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            built = pool.map(self._compiler.module, sources)
+            for source, (path, text) in zip(sources, built, strict=True):
+                modules.append(_load(path, text, source))
+                if progress:
+                    progress(source.path.name, len(modules), len(sources))
+        return modules
+
+    def _launch(self, launch: Launch, stream: Stream | None) -> None:
+        if launch.cluster is not None:
+            raise DeviceError(f"{launch}: the emulated device has no clusters")
+        if launch.cooperative and np.prod(launch.grid) > 16 * self.n_sm:
+            raise DeviceError(f"{launch}: too many blocks to run at once")
+        self._do(lambda: self._run(launch))
+
+    def _run(self, launch: Launch) -> None:
+        sizes = ctypes.c_uint * 3
+        error = ctypes.create_string_buffer(1024)
+        failed = self._emu_launch(
+            ctypes.c_void_p(launch.kernel.handle),
+            ctypes.c_void_p(launch.arguments.address),
+            sizes(*launch.grid),
+            sizes(*launch.block),
+            ctypes.c_uint(launch.shared),
+            ctypes.c_uint(self._workers),
+            ctypes.c_int(launch.cooperative),
+            ctypes.c_int(launch.pdl),
+            ctypes.c_int(self._order),
+            ctypes.c_uint(self._seed),
+            error,
+            ctypes.c_uint(len(error)),
+        )
+        if failed:
+            raise DeviceError(f"{launch}: {self._with_place(error.value.decode(errors='replace'))}")
+
+    def _with_place(self, message: str) -> str:
+        """The message with the address in it, if any, explained."""
+        found = re.search(r"illegal access at address (0x[0-9a-f]+)", message)
+        if found is None:
+            return message
+        return message.replace(
+            found[0], f"illegal access {self._memory.describe(int(found[1], 16))}"
+        )
+
+    # -- streams, events, graphs -------------------------------------------------------------------
+
+    def stream(self) -> Stream:
+        return EmulatedStream()
+
+    def record(self, stream: Stream | None = None) -> Event:
+        return EmulatedEvent(time.perf_counter())
+
+    def wait(self, event: Event, stream: Stream | None = None) -> None:
+        pass
+
+    @contextmanager
+    def capture(self) -> Iterator[Graph]:
+        self._refuse_in_capture("another capture")
+        graph = self._recording = EmulatedGraph()
+        try:
+            yield graph
+        finally:
+            self._recording = None
+
+    def synchronize(self) -> None:
+        self._refuse_in_capture("waiting")
+        self._memory.check()
+
+    def close(self) -> None:
+        self._recording = None
+
+    def _do(self, work: Callable[[], Any]) -> None:
+        if self._recording is None:
+            work()
+        else:
+            self._recording.work.append(work)
+
+    def _refuse_in_capture(self, what: str) -> None:
+        if self._recording is not None:
+            raise DeviceError(f"{what} is not possible while a graph is recorded")
+
+
+def _load(path: Path, text: str, source: KernelSource) -> Module:
+    """The kernels of a compiled module, their parameters as the source declares and the compiler
+    confirms them.
+    """
+    library = ctypes.CDLL(str(path))
+    table = (_Kernel * (len(source.names) + 1)).in_dll(library, "emu_kernels")
+    signatures = parse_signatures(text)
+    kernels = {}
+    for row, name in zip(table, source.names, strict=False):
+        sizes = [p.size for p in row.params[: row.n_params]]
+        parameters = with_sizes(name, signatures[base_name(name)], sizes)
+        kernels[name] = Kernel(name, parameters, row.run, library)
+    return kernels

@@ -1,0 +1,35 @@
+// The table of a module's kernels: entry points and the parameters that the compiler sees.
+#pragma once
+
+namespace emu {
+
+template <class T> struct KindOf { static constexpr char value = 's'; };
+template <class T> struct KindOf<T*> { static constexpr char value = 'p'; };
+#define EMU_KIND(type, kind) \
+  template <> struct KindOf<type> { static constexpr char value = kind; };
+EMU_KIND(bool, 'u') EMU_KIND(char, 'i') EMU_KIND(signed char, 'i') EMU_KIND(unsigned char, 'u') EMU_KIND(short, 'i')
+EMU_KIND(unsigned short, 'u') EMU_KIND(int, 'i') EMU_KIND(unsigned, 'u') EMU_KIND(long, 'i') EMU_KIND(unsigned long, 'u')
+EMU_KIND(long long, 'i') EMU_KIND(unsigned long long, 'u') EMU_KIND(float, 'f') EMU_KIND(double, 'f') EMU_KIND(__half, 'f')
+#undef EMU_KIND
+template <class T> struct Plain { using type = T; };
+template <class T> struct Plain<const T> { using type = T; };
+template <class T> struct Plain<T* __restrict__> { using type = T*; };
+
+template <int... I> struct Indices {};
+template <int N, int... I> struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I> struct MakeIndices<0, I...> { using type = Indices<I...>; };
+
+template <auto F> struct Entry;
+template <class... A, void (*F)(A...)> struct Entry<F> {
+  template <int... I> static void call(void** arguments, Indices<I...>) {
+    F(*static_cast<typename Plain<A>::type*>(arguments[I])...);
+  }
+  static void run(void** arguments) { call(arguments, typename MakeIndices<sizeof...(A)>::type()); }
+  static constexpr Kernel row(const char* name) {
+    return {name, run, sizeof...(A), {{int(sizeof(A)), KindOf<typename Plain<A>::type>::value}...}};
+  }
+};
+
+}  // namespace emu
+
+#define EMU_ROW(name, ...) emu::Entry<__VA_ARGS__>::row(name)
