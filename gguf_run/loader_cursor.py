@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import reprlib
 import struct
 from pathlib import Path
 from typing import NoReturn
@@ -12,24 +13,32 @@ from gguf_run.errors import GGUFError
 Buffer = bytes | mmap.mmap
 """What a file is read from. Slices of both are bytes, and both know struct and NumPy."""
 
-U32 = struct.Struct("<I")
-U64 = struct.Struct("<Q")
+MAX_HEADER_BYTES = 128 << 20
+"""What a header may take: several times the largest known. A file of many GiB, sparse maybe, could
+otherwise back a string or an array of that size."""
+
+_U64 = struct.Struct("<Q")
 
 
-def shown(text: str | bytes, limit: int = 64) -> str:
-    """A string of the file, quoted and cut so that it fits a message."""
-    return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} long)"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object) -> str:
+    """What the file says, quoted for a message and cut in the middle where it is long."""
+    return _SHORT.repr(value)
 
 
 class Cursor:
-    """Reads one buffer front to back.
+    """Reads the header of one buffer front to back.
 
     Attributes:
+        size: bytes of the buffer.
         pos: offset of the next byte.
         subject: the key or tensor being read, for messages.
     """
 
-    __slots__ = ("_path", "buffer", "pos", "size", "subject")
+    __slots__ = ("_end", "_path", "buffer", "pos", "size", "subject")
 
     def __init__(self, buffer: Buffer, path: Path) -> None:
         self.buffer = buffer
@@ -37,11 +46,17 @@ class Cursor:
         self.pos = 0
         self.subject = "header"
         self._path = path
+        self._end = min(self.size, MAX_HEADER_BYTES)
 
     @property
     def left(self) -> int:
-        """Bytes from here to the end."""
-        return self.size - self.pos
+        """Bytes from here to where the header must end."""
+        return self._end - self.pos
+
+    def _limit(self) -> str:
+        if self._end == self.size:
+            return "the end of the file"
+        return f"the end of the {MAX_HEADER_BYTES >> 20} MiB that a header may take"
 
     def fail(self, expected: str, found: str, at: int | None = None) -> NoReturn:
         """Raise the GGUFError for what starts at byte ``at`` (default: here)."""
@@ -50,27 +65,26 @@ class Cursor:
 
     def u32(self, what: str) -> int:
         """Read an unsigned 32-bit number."""
-        return self._number(U32, what)
+        return int.from_bytes(self.fixed(4, what), "little")
 
     def u64(self, what: str) -> int:
         """Read an unsigned 64-bit number."""
-        return self._number(U64, what)
+        return int.from_bytes(self.fixed(8, what), "little")
 
-    def _number(self, form: struct.Struct, what: str) -> int:
-        if self.left < form.size:
-            found = f"the end of the file after {self.left}: it is cut short"
-            self.fail(f"{what} ({form.size} bytes)", found)
-        value: int = form.unpack_from(self.buffer, self.pos)[0]
-        self.pos += form.size
-        return value
+    def fixed(self, n_bytes: int, what: str) -> bytes:
+        """Read ``n_bytes``, checked to be there."""
+        if self.left < n_bytes:
+            self.fail(f"{what} ({n_bytes} bytes)", f"{self._limit()} after {self.left}")
+        return self.take(n_bytes)
 
     def count(self, what: str, item_bytes: int) -> int:
-        """Read how many items follow, each of at least ``item_bytes``: they must fit the file."""
+        """Read how many items follow, each of at least ``item_bytes``: they must fit."""
         at = self.pos
         n = self.u64(what)
-        if n > self.left // item_bytes:
-            room = f"at most {self.left // item_bytes} ({self.left} bytes are left)"
-            self.fail(f"{what} of {room}", str(n), at)
+        most = self.left // item_bytes
+        if n > most:
+            room = f"{what} of at most {most} ({self.left} bytes to {self._limit()})"
+            self.fail(room, str(n), at)
         return n
 
     def take(self, n_bytes: int) -> bytes:
@@ -88,23 +102,22 @@ class Cursor:
         return decoded(self.take(n_bytes))
 
     def strings(self, n: int) -> list[str]:
-        """Read ``n`` strings, as `string` does, n <= left / 8.
+        """Read ``n`` strings, as `string` does.
 
-        Vocabularies make this the loop that an opening's time is spent in, so it checks nothing
-        on its way: a length that leads out of the buffer makes the next read fail, or the last
-        position lie beyond the end.
+        Vocabularies make this the loop that an opening's time is spent in, so all but the one
+        check that it needs is left to `_fail_in_strings`.
         """
-        buffer, pos, unpack = self.buffer, self.pos, U64.unpack_from
+        buffer, pos, end, unpack = self.buffer, self.pos, self._end, _U64.unpack_from
         parts: list[bytes] = []
         append = parts.append
         try:
             for _ in range(n):
                 start = pos + 8
                 pos = start + unpack(buffer, pos)[0]
+                if pos > end:
+                    self._fail_in_strings(n)
                 append(buffer[start:pos])
-        except (struct.error, OverflowError, IndexError):
-            pos = self.size + 1
-        if pos > self.size:
+        except struct.error:
             self._fail_in_strings(n)
         self.pos = pos
         return [decoded(part) for part in parts]

@@ -77,9 +77,6 @@ def _read_value(cursor: Cursor, kind: int, at: int) -> MetaValue:
     if kind == _ARRAY:
         return _read_array(cursor, 1)
     dtype = _number_type(cursor, kind, at)
-    if cursor.left < dtype.itemsize:
-        found = f"the end of the file after {cursor.left}: it is cut short"
-        cursor.fail(f"a value of {dtype.itemsize} bytes", found)
     value: bool | int | float = _read_numbers(cursor, dtype, 1)[0].item()
     return value
 
@@ -105,9 +102,9 @@ def _number_type(cursor: Cursor, kind: int, at: int) -> np.dtype[np.generic]:
 
 
 def _read_numbers(cursor: Cursor, dtype: np.dtype[np.generic], n: int) -> NumericArray:
-    """Copy ``n`` numbers that the caller knows to be there, so that they outlive the mapping."""
+    """Copy ``n`` numbers, so that they outlive the mapping."""
     at = cursor.pos
-    raw = cursor.take(n * dtype.itemsize)
+    raw = cursor.fixed(n * dtype.itemsize, f"{dtype.name} value")
     if dtype.kind == "b" and (wrong := raw.translate(None, b"\0\1")):
         cursor.fail("booleans of 0 or 1", f"the byte {wrong[0]}", at)
     return np.frombuffer(raw, dtype)
@@ -115,5 +112,5 @@ def _read_numbers(cursor: Cursor, dtype: np.dtype[np.generic], n: int) -> Numeri
 
 def _checked_alignment(cursor: Cursor, kind: int, value: MetaValue, at: int) -> int:
     if kind != _U32 or not isinstance(value, int) or value.bit_count() != 1:
-        cursor.fail("a u32 that is a power of two", f"type {kind}, value {value}", at)
+        cursor.fail("a u32 that is a power of two", f"type {kind}, value {shown(value)}", at)
     return value

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gguf_run.errors import GGUFError
+from gguf_run.loader_cursor import shown
 from gguf_run.loader_metadata import MetaValue
 
 _NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
@@ -72,5 +73,5 @@ def _suffix(no: int, count: int) -> str:
 def _number(path: Path, metadata: Mapping[str, MetaValue], key: str, default: int) -> int:
     value = metadata.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or (key in metadata and value < 0):
-        raise GGUFError(f"{path}: key {key!r}: expected a count, found {value!r}")
+        raise GGUFError(f"{path}: key {key!r}: expected a count, found {shown(value)}")
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from gguf_bytes import ARRAY, STRING, array, gguf, number, pair, string, tensor, text, u32, u64
 
 from gguf_run.errors import GGUFError
-from gguf_run.loader import open_gguf, parse_part
+from gguf_run.loader import parse_part
 
 PATH = Path("some.gguf")
 U32 = 4
@@ -72,7 +71,12 @@ PAIR_FAULTS = {
     "absurd key": (u64(2**64 - 1) + bytes(20), "metadata pair 0 of 1", HEAD, f"{2**64 - 1}"),
     "unknown type": (pair("k", 13, u64(0)), "key 'k'", VALUE - 4, "type of 0 to 12, found 13"),
     "cut in the type": (string("k" * 8) + b"\4\0", "key 'k+'", HEAD + 16, "type of the value"),
-    "cut in a number": (pair("k", 10, u32(0)), "key 'k'", VALUE, "8 bytes, found the end.*4"),
+    "cut in a number": (
+        pair("k", 10, u32(0)),
+        "key 'k'",
+        VALUE,
+        "uint64 value .8 bytes., found the end of the file after 4",
+    ),
     "boolean of 2": (pair("k", 7, b"\2"), "key 'k'", VALUE, "0 or 1, found the byte 2"),
     "string beyond the end": (
         pair("k", STRING, u64(5) + b"four"),
@@ -274,45 +278,15 @@ def test_a_header_cut_anywhere_is_an_error() -> None:
         complaint(whole[:n])
 
 
-def test_a_long_hostile_string_is_cut_in_the_message() -> None:
-    assert len(complaint(gguf([pair("k" * 60000, 13, b"\0")]))) < 300
-
-
-def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(GGUFError, match=r"absent\.gguf: expected a GGUF file, found none"):
-        open_gguf(tmp_path / "absent.gguf")
-
-
-def test_a_directory_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(GGUFError, match="found a directory"):
-        open_gguf(tmp_path)
-
-
-def test_a_pipe_is_an_error_and_does_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.gguf")
-    with pytest.raises(GGUFError, match="found a device, pipe or socket"):
-        open_gguf(tmp_path / "pipe.gguf")
-
-
-def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "empty.gguf").touch()
-    with pytest.raises(GGUFError, match=r"empty\.gguf: .*found an empty file"):
-        open_gguf(tmp_path / "empty.gguf")
-
-
-def test_a_file_that_may_not_be_read_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: Path, mode: str) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    (tmp_path / "secret.gguf").touch()
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(GGUFError, match=r"secret\.gguf: expected a readable file.*denied"):
-        open_gguf(tmp_path / "secret.gguf")
-
-
-@pytest.mark.parametrize("name", ["\0.gguf", "n" * 5000], ids=["null", "too long"])
-def test_a_name_that_no_file_can_have_is_an_error(name: str) -> None:
-    with pytest.raises(GGUFError, match="expected a readable file"):
-        open_gguf(name)
+@pytest.mark.parametrize(
+    "blob",
+    [
+        pair("k" * 60000, 13, b"\0"),
+        text("general.alignment", "3" * 60000),
+        pair("general.alignment", ARRAY, array(STRING, [string("3" * 900)] * 900)),
+        pair("general.alignment", ARRAY, array(U32, [u32(32)] * 9000)),
+    ],
+    ids=["key", "string", "strings", "numbers"],
+)
+def test_a_long_hostile_value_is_cut_in_the_message(blob: bytes) -> None:
+    assert len(complaint(gguf([blob]))) < 1000

@@ -17,13 +17,14 @@ from gguf_bytes import array, number, pair, string, tensor, u64
 from gguf_bytes import gguf as gguf_bytes
 
 from gguf_run.errors import GGUFError
-from gguf_run.loader import GGUFFile, parse_part
+from gguf_run.loader import GGUFFile, open_gguf, parse_part
 from gguf_run.loader_cursor import Cursor
 
 PATH = Path("mutated.gguf")
 N_BATCHES = 10
 N_PER_BATCH = 5000
 N_PER_SHARED_FILE = 300
+N_OF_SHARDS = 1000
 N_MEASURED = 400
 
 ODD_NUMBERS = [0, 1, 2, 3, 7, 8, 9, 10, 12, 13, 31, 32, 63, 64, 127, 128, 255, 256, 65535, 65536]
@@ -77,17 +78,28 @@ def written_files() -> list[bytes]:
     return files
 
 
+def write_shards(folder: Path) -> None:
+    """A model of three files."""
+    writer = gguf.GGUFWriter(folder / "m.gguf", "llama", split_max_tensors=2)
+    for i in range(5):
+        writer.add_tensor(f"t{i}", np.full((2, 3 + i), i, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def fields_of(blob: bytes, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Where the header has its counts, lengths, types, dimensions and offsets."""
     positions: list[int] = []
-    read = Cursor._number
+    read = Cursor.fixed
 
-    def noted(self: Cursor, form: object, what: str) -> int:
+    def noted(self: Cursor, n_bytes: int, what: str) -> bytes:
         positions.append(self.pos)
-        return read(self, form, what)  # type: ignore[arg-type]
+        return read(self, n_bytes, what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Cursor, "_number", noted)
+        patch.setattr(Cursor, "fixed", noted)
         parse_part(blob, PATH)
     return positions
 
@@ -191,6 +203,29 @@ def test_a_mutated_model_opens_or_is_refused(
     rng = random.Random(name)
     outcomes = Counter(outcome(mutated(rng, blob, fields)) for _ in range(N_PER_SHARED_FILE))
     assert min(outcomes["opened"], outcomes["refused"]) > N_PER_SHARED_FILE // 20
+
+
+def test_mutated_shards_open_or_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(tmp_path)
+    paths = sorted(tmp_path.iterdir())
+    whole = {path: path.read_bytes() for path in paths}
+    fields = {path: fields_of(blob, monkeypatch) for path, blob in whole.items()}
+    rng = random.Random(3)
+    outcomes: Counter[str] = Counter()
+    for _ in range(N_OF_SHARDS):
+        path = rng.choice(paths)
+        path.write_bytes(mutated(rng, whole[path], fields[path]))
+        try:
+            with open_gguf(paths[0]) as file:
+                sizes = [file.data(name).size for name in file.tensors]
+            assert all(sizes)
+            outcomes["opened"] += 1
+        except GGUFError:
+            outcomes["refused"] += 1
+        path.write_bytes(whole[path])
+    assert min(outcomes["opened"], outcomes["refused"]) > N_OF_SHARDS // 20
 
 
 def check_memory(blob: bytes) -> None:
