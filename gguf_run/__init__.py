@@ -1,3 +1,35 @@
-"""gguf-run: run llama.cpp's GGUF model files from Python."""
+"""gguf-run: run llama.cpp's GGUF model files from Python.
+
+from gguf_run import Model
+
+with Model("model.gguf") as model:
+    for chunk in model.generate("Once upon a time", max_tokens=40):
+        print(chunk.text, end="", flush=True)
+"""
+
+from gguf_run.errors import DeviceError, GGUFError, GGUFRunError, ModelError
+from gguf_run.generation import Chunk, Generation, Timings
+from gguf_run.loader import GGUFFile, TensorInfo, open_gguf
+from gguf_run.model import Model
+from gguf_run.sampling import SamplingParams
+from gguf_run.tokenizer import StreamingDetokenizer, Tokenizer
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Chunk",
+    "DeviceError",
+    "GGUFError",
+    "GGUFFile",
+    "GGUFRunError",
+    "Generation",
+    "Model",
+    "ModelError",
+    "SamplingParams",
+    "StreamingDetokenizer",
+    "TensorInfo",
+    "Timings",
+    "Tokenizer",
+    "__version__",
+    "open_gguf",
+]

@@ -93,6 +93,10 @@ class Engine:
         """An empty sequence; close it to give its pages back."""
         return Sequence(self.pool, self.n_ctx)
 
+    def warm_up(self) -> None:
+        """Make the executable of a single token, which checks and loads all that a step needs."""
+        self._executable(BatchShape(1))
+
     def plan(self, batch: BatchShape) -> Plan:
         """The plan of one batch shape."""
         return self.backend.plan(self.source.graph(batch), self.fuse)

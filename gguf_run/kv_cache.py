@@ -1,9 +1,9 @@
 """The paged KV cache: which pages of the device's caches belong to which sequence.
 
 A cache tensor holds `n_page` pages of `PAGE_SIZE` slots, one slot a token; all layers share the
-page numbers. A sequence's block table lists its pages in the order of its tokens, so position p lies
-in slot `table[p // PAGE_SIZE] * PAGE_SIZE + p % PAGE_SIZE`. Pages are counted: sequences that begin
-alike share the full pages of what they have in common.
+page numbers. A sequence's block table lists its pages in the order of its tokens, so position p
+lies in slot `table[p // PAGE_SIZE] * PAGE_SIZE + p % PAGE_SIZE`. Pages are counted: sequences that
+begin alike share the full pages of what they have in common.
 """
 
 from __future__ import annotations

@@ -18,8 +18,6 @@ MAX_HEADER_BYTES = 128 << 20
 otherwise back a string or an array of that size."""
 
 _U64 = struct.Struct("<Q")
-
-
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 

@@ -1,0 +1,84 @@
+"""The command line: `gguf-run MODEL -p PROMPT`, and the sub-commands.
+
+Text goes to stdout, everything else to stderr. Exit codes: 0; 1 for a bad file, model or device; 2
+for wrong usage; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from gguf_run import __version__
+from gguf_run.commands.inspect import inspect
+from gguf_run.commands.run import run
+from gguf_run.commands.tokenize import tokenize
+from gguf_run.errors import GGUFRunError
+
+
+class DefaultGroup(click.Group):
+    """A group whose arguments go to `run` where they begin with no sub-command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "-h", "--version"}
+        if args and args[0] not in own and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("gguf-run", "MODEL -p PROMPT [OPTIONS]")
+        formatter.write_usage("gguf-run", "COMMAND [OPTIONS] ...", prefix="       ")
+
+
+@click.group(cls=DefaultGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gguf-run")
+def cli() -> None:
+    """Run llama.cpp's GGUF model files.
+
+    \b
+    gguf-run model.gguf -p "Once upon a time"    continue a text
+    gguf-run --demo -p "Once upon a time"        the same with the model that comes along
+    gguf-run run --help                          all options of a run
+    """
+
+
+for _command in (run, inspect, tokenize):
+    cli.add_command(_command)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the `gguf-run` script; ends the process with an exit code."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        cli.main(arguments, prog_name="gguf-run", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except GGUFRunError as error:
+        return _report(error, arguments)
+    except BrokenPipeError:
+        # The reader has gone (`| head`): point stdout at nothing, so that closing it is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _report(error: GGUFRunError, arguments: list[str]) -> int:
+    if {"-v", "--verbose"} & set(arguments):
+        traceback.print_exc()
+    click.echo(f"error: {error}", err=True)
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Which device: finds a GPU and opens devices by name, with errors that say what is missing."""
+
+from __future__ import annotations
+
+from gguf_run.cuda.device import Device
+from gguf_run.errors import DeviceError
+
+INSTALL = "pip install 'gguf-run[cuda12]' (or [cuda13], by the CUDA version of the driver)"
+
+
+def is_available() -> bool:
+    """Whether CuPy is installed and finds an NVIDIA GPU."""
+    try:
+        import cupy
+
+        return bool(cupy.cuda.is_available())
+    except Exception:  # a broken CuPy or driver raises anything; then there is no GPU for us
+        return False
+
+
+def open_device(name: str) -> Device:
+    """The device "cuda" or "emulated".
+
+    Raises `DeviceError` that says what is missing and what to install.
+    """
+    if name == "emulated":
+        from gguf_run.cuda.emulator import EmulatedDevice
+
+        return EmulatedDevice()
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            f"device cuda: expected CuPy, found none ({error}); install it: {INSTALL}; "
+            "or run on the CPU with --device cpu"
+        ) from None
+    if not cupy.cuda.is_available():
+        raise DeviceError(
+            "device cuda: expected an NVIDIA GPU and its driver, found none; see nvidia-smi, or run "
+            "on the CPU with --device cpu"
+        )
+    from gguf_run.cuda.cupy_device import CupyDevice
+
+    return CupyDevice()

@@ -1,0 +1,261 @@
+"""`Model`: opens a GGUF file, chooses architecture, backend and tokenizer, and runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.arch import CacheShape, find_architecture
+from gguf_run.engine import Backend, Engine, GraphSource
+from gguf_run.errors import DeviceError, ModelError
+from gguf_run.generation import Generation, check_stops, no_end_bias
+from gguf_run.hparams import HParams
+from gguf_run.kv_cache import pages_for
+from gguf_run.loader import GGUFFile, MetaValue, open_gguf
+from gguf_run.quants import QuantType, quant_type
+from gguf_run.sampling import SamplerChain, SamplingParams, sequence_breakers
+from gguf_run.tokenizer import Tokenizer
+from gguf_run.weights import WeightTable
+
+CACHE_TYPES = ("F32", "F16", "Q8_0", "Q4_0")
+
+DEVICES = ("auto", "cpu", "cuda", "emulated")
+
+Progress = Callable[[str, int, int], None]
+
+
+class Model:
+    """A model file, ready to run; a context manager.
+
+    Args:
+        path: the GGUF file; of several shards the first.
+        device: "cpu" (NumPy), "cuda" (an NVIDIA GPU), "emulated" (the CUDA kernels on the CPU), or
+            "auto": "cuda" where there is a GPU, else "cpu".
+        n_ctx: tokens that a sequence may have; default: what the model was trained with.
+        n_batch: the most tokens that are evaluated in one step.
+        n_parallel: sequences that may be open at once, with `n_ctx` tokens each.
+        cache_type_k, cache_type_v: types of the KV cache, of `CACHE_TYPES`; default: F16 on a GPU,
+            F32 on the CPU.
+        fuse, use_graphs: turn the fusion of ops, and CUDA graphs, off to look for a fault.
+        progress: called as progress(what, done, total) while the model loads.
+
+    Raises:
+        GGUFError: the file is malformed. ModelError: it can't be run. DeviceError: not there.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        *,
+        n_ctx: int | None = None,
+        n_batch: int = 512,
+        n_parallel: int = 1,
+        cache_type_k: str | None = None,
+        cache_type_v: str | None = None,
+        fuse: bool = True,
+        use_graphs: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
+        _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
+        self.file = open_gguf(path)
+        self._tokenizer: Tokenizer | None = None
+        self._breakers: dict[tuple[str, ...], dict[int, list[tuple[int, ...]]]] = {}
+        source = str(self.file.path)
+        self.hparams = HParams.from_metadata(self.file.metadata, source)
+        build = find_architecture(self.hparams.arch, source)
+        backend = _open_backend(device, self.file, use_graphs, progress)
+        n_ctx = n_ctx or self.hparams.n_ctx_train
+        cache = CacheShape(
+            n_page=pages_for(n_ctx) * n_parallel,
+            n_ctx=n_ctx,
+            type_k=_cache_type(cache_type_k or backend.default_cache_type),
+            type_v=_cache_type(cache_type_v or backend.default_cache_type),
+        )
+        table = WeightTable.from_gguf(self.file)
+        self.engine = Engine(GraphSource(build, self.hparams, table, cache), backend, n_batch, fuse)
+        self.engine.warm_up()
+
+    @property
+    def metadata(self) -> Mapping[str, MetaValue]:
+        """The file's metadata: key -> value."""
+        return self.file.metadata
+
+    @property
+    def device(self) -> str:
+        """The name of the device that the model runs on."""
+        return self.engine.backend.name
+
+    @property
+    def n_ctx(self) -> int:
+        """Tokens that a sequence may have."""
+        return self.engine.n_ctx
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The file's tokenizer, built when first asked for."""
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer.from_gguf(self.file)
+        return self._tokenizer
+
+    @property
+    def unused_tensors(self) -> list[str]:
+        """Tensors of the file that this architecture makes no use of."""
+        return self.engine.source.weights.unused
+
+    def tokenize(
+        self, text: str, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """Token ids of `text`.
+
+        Args:
+            add_special: with the tokens that the model wants around a text, such as BOS.
+            parse_special: `text` may spell control tokens, such as "<|im_end|>".
+        """
+        return self.tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, ids: Sequence[int], special: bool = False) -> str:
+        """The text of token ids; `special` spells control tokens out."""
+        return self.tokenizer.decode(ids, special=special)
+
+    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Logits (n_tokens, n_vocab) float32 after each of `ids`, from an empty cache.
+
+        Raises `ModelError` where an id is no token or the context is too small.
+        """
+        seq = self.engine.new_sequence()
+        try:
+            return self.engine.evaluate(seq, [int(token) for token in ids], every_row=True)
+        finally:
+            seq.close()
+
+    def generate(
+        self,
+        prompt: str | Iterable[int],
+        max_tokens: int | None = None,
+        *,
+        temperature: float = 0.8,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        repeat_penalty: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        ignore_eos: bool = False,
+        **sampling: Any,
+    ) -> Generation:
+        """Continue `prompt`: an iterator of `Chunk`s, one a token.
+
+        Args:
+            prompt: a text (special tokens are added, and read where they are spelt out), or ids.
+            max_tokens: how many at most; default: until the model ends or the context is full.
+            temperature: 0 or less is greedy.
+            seed: the same seed draws the same tokens as llama.cpp; default: a random one.
+            stop: texts that end the generation and are not part of it.
+            ignore_eos: never draw a token that ends the generation.
+            sampling: any other field of `SamplingParams`.
+
+        Raises `ModelError` where a parameter is out of range, or the prompt does not fit.
+        """
+        ids = self._prompt_ids(prompt)
+        if ignore_eos:
+            sampling["logit_bias"] = {
+                **no_end_bias(self.tokenizer),
+                **sampling.get("logit_bias", {}),
+            }
+        params = SamplingParams(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            seed=seed,
+            **sampling,
+        )
+        return Generation(
+            self.engine, self.tokenizer, self._chain(params), ids, max_tokens, check_stops(stop)
+        )
+
+    def _prompt_ids(self, prompt: str | Iterable[int]) -> list[int]:
+        if isinstance(prompt, str):
+            ids = self.tokenize(prompt, parse_special=True)
+        else:
+            ids = [int(token) for token in prompt]
+        if not ids:
+            raise ModelError("the prompt: expected at least one token, found none")
+        if len(ids) >= self.n_ctx:
+            raise ModelError(
+                f"the prompt has {len(ids)} tokens and leaves no room in the context of "
+                f"{self.n_ctx}; raise n_ctx (-c) or shorten it"
+            )
+        return ids
+
+    def _chain(self, params: SamplingParams) -> SamplerChain:
+        return SamplerChain(params, self.hparams.n_vocab, self._dry_breakers(params))
+
+    def _dry_breakers(self, params: SamplingParams) -> dict[int, list[tuple[int, ...]]] | None:
+        """The breakers as tokens, where DRY is on; a scan of the vocabulary, made once a set."""
+        if not params.dry_multiplier:
+            return None
+        texts = tuple(params.dry_sequence_breakers)
+        if texts not in self._breakers:
+            tokenizer = self.tokenizer
+            pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.n_vocab)]
+            self._breakers[texts] = sequence_breakers(
+                texts, pieces, lambda text: tokenizer.encode(text, add_special=False)
+            )
+        return self._breakers[texts]
+
+    def close(self) -> None:
+        """Free the device's memory and let go of the file."""
+        self.engine.close()
+        self.file.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _check_at_least_one(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise ModelError(f"{name}: expected at least 1, found {value}")
+
+
+def _cache_type(name: str) -> QuantType:
+    if name.upper() not in CACHE_TYPES:
+        raise ModelError(f"KV cache type: expected one of {', '.join(CACHE_TYPES)}, found {name!r}")
+    return quant_type(name.upper())
+
+
+def _open_backend(
+    device: str, file: GGUFFile, use_graphs: bool, progress: Progress | None
+) -> Backend:
+    if device not in DEVICES:
+        raise DeviceError(f"device: expected one of {', '.join(DEVICES)}, found {device!r}")
+    if device == "auto":
+        from gguf_run.cuda.select import is_available
+
+        device = "cuda" if is_available() else "cpu"
+    if device == "cpu":
+        from gguf_run.reference_backend import ReferenceBackend
+
+        return ReferenceBackend(file)
+    from gguf_run.cuda.select import open_device
+
+    cuda = open_device(device)
+    from gguf_run.cuda.backend import CudaBackend
+
+    return CudaBackend(file, cuda, use_graphs=use_graphs, progress=progress)
