@@ -24,7 +24,7 @@ PATH = Path("mutated.gguf")
 N_BATCHES = 10
 N_PER_BATCH = 5000
 N_PER_SHARED_FILE = 300
-N_OF_SHARDS = 1000
+N_OF_SHARDS = 500
 N_MEASURED = 400
 
 ODD_NUMBERS = [0, 1, 2, 3, 7, 8, 9, 10, 12, 13, 31, 32, 63, 64, 127, 128, 255, 256, 65535, 65536]
@@ -270,6 +270,6 @@ DENSE_FILES = {
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("kind", DENSE_FILES)
 def test_a_file_full_of_small_things_takes_a_small_multiple_of_its_size(kind: str) -> None:
-    blob = DENSE_FILES[kind](20_000)
+    blob = DENSE_FILES[kind](5_000)
     assert outcome(blob) == "opened"
     check_memory(blob)
