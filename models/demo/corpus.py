@@ -18,10 +18,11 @@ SKIP = "-"
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot: who helps the hero (a slot's letter), and its beats' alternatives."""
+    """A plot: who helps the hero (a slot's letter), where it happens, its beats' alternatives."""
 
     name: str
     helper: str
+    outside: bool
     beats: tuple[tuple[Template, ...], ...]
 
 
@@ -29,7 +30,8 @@ def _read_plots(*files: str) -> tuple[Plot, ...]:
     return tuple(
         Plot(
             section.name,
-            section.options.removeprefix("x="),
+            section.options[2],  # "x=b outside"
+            section.options.endswith("outside"),
             tuple(
                 tuple(() if line == SKIP else parse(line) for line in beat)
                 for beat in section.blocks()
@@ -41,7 +43,7 @@ def _read_plots(*files: str) -> tuple[Plot, ...]:
 
 
 RULES = read_rules("rules.txt")
-PLOTS = _read_plots("plots1.txt", "plots2.txt")
+PLOTS = _read_plots("plots1.txt", "plots2.txt", "plots3.txt")
 
 
 def _beats(rng: Random, plot: Plot) -> tuple[list[Template], str]:
@@ -57,7 +59,7 @@ def _beats(rng: Random, plot: Plot) -> tuple[list[Template], str]:
         if rng.random() < 0.7:
             opening.append((Rule("more"),))
     beats = [rng.choice(beat) for beat in plot.beats]
-    if rng.random() < 0.25:
+    if plot.outside and rng.random() < 0.4:
         beats.insert(1, (Rule("detail"),))
     friendly = plot.helper in "bcd" and rng.random() < 0.5
     beats.append((Rule("friends" if friendly else "closing"),))
