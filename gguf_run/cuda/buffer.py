@@ -20,7 +20,7 @@ class Buffer:
     owner: object = field(repr=False, compare=False)
 
     def at(self, offset: int, n_bytes: int | None = None) -> Buffer:
-        """A view that starts `offset` bytes in (to the end by default); raises DeviceError outside."""
+        """A view from `offset` bytes on, to the end by default; DeviceError outside."""
         n = self.n_bytes - offset if n_bytes is None else n_bytes
         if offset < 0 or n < 0 or offset + n > self.n_bytes:
             raise DeviceError(f"bytes {offset}:{offset + n} lie outside a buffer of {self.n_bytes}")

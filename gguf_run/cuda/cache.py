@@ -60,7 +60,8 @@ class FileCache:
             if self._temporary is not None:
                 raise
             warnings.warn(
-                f"compiled kernels can't be kept in {self.folder} ({error}); they are compiled in each run",
+                f"compiled kernels can't be kept in {self.folder} ({error}); "
+                "they are compiled in each run",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -156,7 +156,7 @@ def with_sizes(
     """
     if len(parameters) != len(sizes):
         raise DeviceError(
-            f"{kernel}: {len(parameters)} parameters in its source, {len(sizes)} in its machine code"
+            f"{kernel}: {len(parameters)} parameters in its source, {len(sizes)} in its binary"
         )
     for p, size in zip(parameters, sizes, strict=True):
         if p.kind is not Kind.STRUCT and p.size != size:
@@ -218,5 +218,6 @@ def _value(kernel: str, parameter: Parameter, argument: Any) -> bytes:
         return struct.pack("<" + _FORMATS[p.kind, p.size], number)
     except (struct.error, OverflowError) as error:
         raise DeviceError(
-            f"{kernel}: {argument!r} does not fit parameter {p.name}, {p.kind.value} of {p.size} bytes"
+            f"{kernel}: {argument!r} does not fit parameter {p.name}, "
+            f"{p.kind.value} of {p.size} bytes"
         ) from error

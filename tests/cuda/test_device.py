@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,6 @@ def test_impossible_launch_is_refused(
 
 
 def test_kernel_that_the_source_lacks_is_named(device: Device) -> None:
-    from dataclasses import replace
-
     with pytest.raises(DeviceError, match="no_such"):
         device.module(replace(EXAMPLE, names=("no_such",)))
 
@@ -85,10 +84,11 @@ def test_signatures_are_read_from_the_source() -> None:
     text = """
     // __global__ void commented(int n)
     template <int N, class T>
-    __global__ void __launch_bounds__(N * (2 + 1), 2) first(const T* __restrict__ x, unsigned  int n, float const f)
-    { }
+    __global__ void __launch_bounds__(N * (2 + 1), 2)
+        first(const T* __restrict__ x, unsigned  int n, float const f) { }
     extern "C" __global__ __launch_bounds__(32) void second(
-        const unsigned char *const *names, /* a comment, */ const __grid_constant__ Shape<1, 2> shape) {}
+        const unsigned char *const *names, /* a comment, */
+        const __grid_constant__ Shape<1, 2> shape) {}
     """
     signatures = parse_signatures(text)
     kinds = {k: [(p.name, p.kind, p.size) for p in v] for k, v in signatures.items()}

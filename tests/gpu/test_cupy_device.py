@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import device_contract
+import ptx_contract
 import pytest
-from device_contract import CHECKS
 
 from gguf_run.cuda.device import Device
 
@@ -24,6 +25,8 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
         yield device
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "check", device_contract.CHECKS + ptx_contract.CHECKS, ids=lambda check: check.__name__
+)
 def test_device_contract(device: Device, check: Callable[[Device], None]) -> None:
     check(device)

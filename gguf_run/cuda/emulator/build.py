@@ -67,8 +67,8 @@ class Compiler:
         code = (
             f"{_DYNAMIC_SHARED.sub(_dynamic_shared, text)}\n"
             '#line 1 "kernel names asked for"\n'
-            'extern "C" __attribute__((visibility("default"))) const emu::Kernel emu_kernels[] = {\n'
-            f"{rows}  {{nullptr, nullptr, 0, {{}}}}}};\n"
+            "EMU_TABLE emu_kernels[] = {\n"
+            f"{rows}  {{nullptr, nullptr, nullptr, 0, {{}}}}}};\n"
         )
         flags = [*self._flags, *(f"-D{name}={value}" for name, value in source.defines)]
         key = key_of(code, flags, *_environment())
@@ -82,7 +82,7 @@ def _dynamic_shared(match: re.Match[str]) -> str:
 
 @functools.cache
 def _environment() -> tuple[str, ...]:
-    """What a compiled file depends on besides its text: the headers, the compiler, the processor."""
+    """What a compiled file depends on besides its text: headers, compiler, processor."""
     headers = [p.read_text() for p in sorted(_INCLUDE.glob("*.h"))] + [
         (_HERE / "runtime.h").read_text()
     ]

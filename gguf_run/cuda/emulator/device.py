@@ -46,6 +46,7 @@ class _Kernel(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("run", ctypes.c_void_p),
+        ("shared", ctypes.c_void_p),
         ("n_params", ctypes.c_int),
         ("params", _Param * 64),
     )
@@ -261,5 +262,5 @@ def _load(path: Path, text: str, source: KernelSource) -> Module:
     for row, name in zip(table, source.names, strict=False):
         sizes = [p.size for p in row.params[: row.n_params]]
         parameters = with_sizes(name, signatures[base_name(name)], sizes)
-        kernels[name] = Kernel(name, parameters, row.run, library)
+        kernels[name] = Kernel(name, parameters, ctypes.addressof(row), library)
     return kernels

@@ -403,6 +403,7 @@ void on_fault(int signal, siginfo_t* info, void*) {
   const Fiber* f = self();
   auto top = reinterpret_cast<uintptr_t>(f->stack);
   if (signal == SIGFPE) fail("integer division by zero");
+  if (address < PAGE) fail("null pointer");
   if (signal == SIGILL) fail("reached a trap");
   if (f->stack && address < top && address >= top - STACK_BYTES) fail("a thread's stack overflows %zu bytes", STACK_BYTES);
   auto shared = reinterpret_cast<uintptr_t>(S->dynamic_shared);
@@ -447,21 +448,21 @@ struct SignalStack {  // the handler needs a stack when a fiber's has overflown
 // ---- shared memory --------------------------------------------------------------------------------------------
 
 struct Region { char* start; size_t n_bytes; };
+struct TlsQuery { char* inside; Region found; };
 
-struct TlsQuery { const void* inside; Region found; };
-
-int find_tls(dl_phdr_info* info, size_t, void* data) {  // the .so that holds a kernel: its thread-local block
+int find_tls(dl_phdr_info* info, size_t, void* data) {
   auto* q = static_cast<TlsQuery*>(data);
-  bool holds = false;
-  Region tls = {nullptr, 0};
   for (int i = 0; i < info->dlpi_phnum; i++) {
     const auto& h = info->dlpi_phdr[i];
-    auto* start = reinterpret_cast<const char*>(info->dlpi_addr + h.p_vaddr);
-    if (h.p_type == PT_LOAD && q->inside >= start && q->inside < start + h.p_memsz) holds = true;
-    if (h.p_type == PT_TLS && info->dlpi_tls_data) tls = {static_cast<char*>(info->dlpi_tls_data), h.p_memsz};
+    auto* start = static_cast<char*>(info->dlpi_tls_data);
+    if (h.p_type == PT_TLS && start && q->inside >= start && q->inside < start + h.p_memsz) q->found = {start, h.p_memsz};
   }
-  if (holds) q->found = tls;
-  return holds;
+  return q->found.start != nullptr;
+}
+Region static_shared(const emu::Kernel& kernel) {  // this OS thread's thread-local block of the kernel's module
+  TlsQuery q = {static_cast<char*>(kernel.shared()), {nullptr, 0}};
+  dl_iterate_phdr(find_tls, &q);
+  return q.found;
 }
 
 struct DynamicShared {  // ends at a page that can't be touched
@@ -490,7 +491,7 @@ struct Run {
   unsigned shared, seed;
   int order;
   bool must_wait;
-  void (*run)(void**);
+  const emu::Kernel* kernel;
   void** arguments;
   std::atomic<size_t> next{0};
   std::mutex lock;
@@ -508,18 +509,17 @@ void work(Run& r, Worker& worker) {
   s.n_threads = r.block[0] * r.block[1] * r.block[2];
   s.fibers.resize(s.n_threads);
   s.warps.resize((s.n_threads + 31) / 32);
-  s.run = r.run;
+  s.run = r.kernel->run;
   s.arguments = r.arguments;
   s.order = static_cast<Order>(r.order);
   s.random = r.seed * 2654435761u + 12345;
   worker.shared.reserve(r.shared);
   s.dynamic_shared = worker.shared.start;
   s.dynamic_shared_bytes = r.shared;
-  TlsQuery tls = {reinterpret_cast<const void*>(r.run), {nullptr, 0}};
-  dl_iterate_phdr(find_tls, &tls);
+  Region shared = static_shared(*r.kernel);
   size_t n_blocks = size_t(r.grid[0]) * r.grid[1] * r.grid[2];
   for (size_t i; (i = r.next++) < n_blocks;) {
-    if (tls.found.start) memset(tls.found.start, 0xFF, tls.found.n_bytes);  // NaNs, -1
+    memset(shared.start, 0xFF, shared.n_bytes);  // NaNs, -1
     memset(s.dynamic_shared, 0xFF, r.shared);
     size_t k = r.order == REVERSE ? n_blocks - 1 - i : i;
     s.id = {unsigned(k % r.grid[0]), unsigned(k / r.grid[0] % r.grid[1]), unsigned(k / r.grid[0] / r.grid[1])};
@@ -627,13 +627,12 @@ struct UbsanLocation { const char* file; unsigned line, column; };
 struct UbsanMismatch { UbsanLocation where; void* type; unsigned char log_alignment, kind; };
 void __ubsan_handle_type_mismatch_v1_abort(UbsanMismatch* data, void* pointer) {
   auto address = reinterpret_cast<uintptr_t>(pointer);
-  if (address < PAGE) fail("%s:%u: null pointer", data->where.file, data->where.line);
   fail("%s:%u: misaligned access: 0x%zx is no multiple of %u", data->where.file, data->where.line, address, 1u << data->log_alignment);
 }
 void __ubsan_handle_out_of_bounds_abort(UbsanLocation* where, void*) { fail("%s:%u: index out of bounds", where->file, where->line); }
 
 // Runs a kernel; 0, or 1 with the reason in `error`. Cooperative blocks run at once, one OS thread each.
-int emu_launch(void (*run)(void**), void** arguments, const unsigned* grid, const unsigned* block, unsigned shared,
+int emu_launch(const emu::Kernel* kernel, void** arguments, const unsigned* grid, const unsigned* block, unsigned shared,
                unsigned n_workers, int cooperative, int pdl, int order, unsigned seed, char* error, unsigned error_bytes) {
   std::lock_guard<std::mutex> hold(launches);
   Run r;
@@ -643,7 +642,7 @@ int emu_launch(void (*run)(void**), void** arguments, const unsigned* grid, cons
   r.seed = seed;
   r.order = order;
   r.must_wait = pdl;
-  r.run = run;
+  r.kernel = kernel;
   r.arguments = arguments;
   size_t n_blocks = size_t(grid[0]) * grid[1] * grid[2], n = cooperative ? n_blocks : std::min<size_t>(n_workers, n_blocks);
   while (workers.size() < n) workers.push_back(new Worker());

@@ -38,6 +38,7 @@ struct Param {  // 'p' pointer, 'i' signed, 'u' unsigned, 'f' floating, 's' stru
 struct Kernel {  // one row of a module's table; the table ends with a null name
   const char* name;
   void (*run)(void** arguments);
+  void* (*shared)();  // some address among the module's static shared memory of this OS thread
   int n_params;
   Param params[64];
 };
