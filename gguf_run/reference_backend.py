@@ -26,7 +26,7 @@ class ReferenceBackend:
         self._file = file
         self._budget = DecodeBudget(default_budget() if decoded_bytes is None else decoded_bytes)
         self._weights: dict[str, HostWeight] = {}
-        self._caches: dict[str, Array] = {}
+        self.caches: dict[str, Array] = {}
 
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan `graph`; fused steps run as their parts, one after another."""
@@ -43,7 +43,7 @@ class ReferenceBackend:
             elif leaf.kind is Kind.CACHE:
                 bound[leaf] = self._cache(leaf)
             else:
-                bound[leaf] = inputs[leaf.name] = np.zeros(leaf.shape, np.int32)
+                bound[leaf] = inputs[leaf.name] = np.zeros(*_stored_as(leaf))
         binder = _Binder(arena, plan.offsets, bound)
         calls = [
             (REFERENCE[part.op], part, binder.array(part), binder.operands(part))
@@ -56,7 +56,7 @@ class ReferenceBackend:
     def close(self) -> None:
         """Let go of weights and caches."""
         self._weights.clear()
-        self._caches.clear()
+        self.caches.clear()
 
     def _weight(self, leaf: Tensor) -> HostWeight:
         if leaf.name not in self._weights:
@@ -65,10 +65,10 @@ class ReferenceBackend:
         return self._weights[leaf.name]
 
     def _cache(self, leaf: Tensor) -> Array:
-        if leaf.name not in self._caches:
+        if leaf.name not in self.caches:
             shape, dtype = _stored_as(leaf)
-            self._caches[leaf.name] = np.zeros(shape, dtype)
-        return self._caches[leaf.name]
+            self.caches[leaf.name] = np.zeros(shape, dtype)
+        return self.caches[leaf.name]
 
 
 @dataclass(slots=True)

@@ -40,7 +40,10 @@ def kernel_module(file: str, names: Sequence[str], **defines: str | int) -> Kern
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A launch to come: its kernel by module and name, grid, block, arguments, shared bytes."""
+    """A launch to come: its kernel by module and name, grid, block, arguments, shared bytes.
+
+    With `pdl` it may start before the launch ahead has ended; it then waits itself (`pdl_wait`).
+    """
 
     module: KernelSource
     kernel: str
@@ -48,6 +51,7 @@ class Call:
     block: int | Sequence[int]
     args: Sequence[Any]
     shared: int
+    pdl: bool
 
 
 @dataclass(slots=True)
@@ -89,10 +93,11 @@ class Lowering:
         block: int | Sequence[int],
         args: Sequence[Any],
         shared: int = 0,
+        pdl: bool = False,
     ) -> None:
         """Record a launch; steps run in order, and so do the launches of one step."""
         assert kernel in module.names, f"{kernel} is not declared in {module.path.name}"
-        self.calls.append(Call(module, kernel, grid, block, args, shared))
+        self.calls.append(Call(module, kernel, grid, block, args, shared, pdl))
 
 
 LoweringFunction = Callable[[Lowering, Step], None]

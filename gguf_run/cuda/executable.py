@@ -1,0 +1,137 @@
+"""A plan bound to a device's memory: its steps as launches, run one by one or as a captured graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.cuda.device import Buffer, Device, Event, Graph, Kernel, Stream
+from gguf_run.cuda.lowering import Call
+from gguf_run.cuda.schedule import place
+from gguf_run.cuda.staging import Inputs, Outputs
+from gguf_run.errors import DeviceError
+from gguf_run.graph import Tensor
+from gguf_run.plan import Step
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundStep:
+    """A step and its launches, in order."""
+
+    step: Step
+    launches: tuple[tuple[Kernel, Call], ...]
+    workspace_bytes: int
+
+    def __str__(self) -> str:
+        sources = ", ".join(map(_described, self.step.inputs))
+        results = ", ".join(map(_described, self.step.outputs))
+        return f"step {self.step.index}, {self.step.op}({sources}) -> {results}"
+
+
+def _described(t: Tensor) -> str:
+    return f"{t.base.name}: {t.dtype.name} {t.shape}"
+
+
+@dataclass(slots=True)
+class CudaExecutable:
+    """A plan as launches. With `use_graphs` the second run captures them, later ones replay them.
+
+    `debug` runs step by step and waits after each, so that an error names the step that made it.
+    """
+
+    device: Device
+    arena: Buffer
+    steps: Sequence[BoundStep]
+    inputs: Inputs
+    outputs: Sequence[tuple[Tensor, Buffer]]
+    results: Outputs
+    use_graphs: bool
+    debug: bool = False
+    _graph: Graph | None = field(default=None)
+
+    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Run one step on `inputs` (by leaf name) -> the first output, a new array."""
+        self.load(inputs)
+        self.start()
+        return self.result()
+
+    def load(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Send the inputs to the device; names that the plan doesn't read are passed over."""
+        self.inputs.send(inputs)
+
+    def start(self) -> None:
+        """Put all steps into the main stream; does not wait."""
+        if self.debug:
+            for bound in self.steps:
+                self.launch(bound)
+                self._wait(str(bound))
+        elif self.use_graphs:
+            self._captured().replay()
+        else:
+            for bound in self.steps:
+                self.launch(bound)
+
+    def result(self) -> npt.NDArray[Any]:
+        """The first output, once all steps are done."""
+        t, at = self.outputs[0]
+        try:
+            return self.results.fetch(at, t)
+        except DeviceError as error:
+            raise DeviceError(
+                f"{error}\n(one of {len(self.steps)} steps failed; debug=True names it)"
+            ) from error
+
+    def launch(self, bound: BoundStep, stream: Stream | None = None) -> None:
+        """Put the launches of one step into a stream."""
+        for kernel, call in bound.launches:
+            try:
+                self.device.launch(
+                    kernel,
+                    call.grid,
+                    call.block,
+                    call.args,
+                    shared=call.shared,
+                    pdl=call.pdl,
+                    stream=stream,
+                )
+            except DeviceError as error:
+                raise DeviceError(f"{bound}: {error}") from error
+
+    def _wait(self, what: str) -> None:
+        try:
+            self.device.synchronize()
+        except DeviceError as error:
+            raise DeviceError(f"{what}: {error}") from error
+
+    def _captured(self) -> Graph:
+        if self._graph is None:
+            with self.device.capture() as graph:
+                self._fork_and_join()
+            self._graph = graph
+        return self._graph
+
+    def _fork_and_join(self) -> None:
+        """Launch all steps, independent ones in streams of their own."""
+        placements = place([bound.step.edges for bound in self.steps])
+        awaited = {step for p in placements for step in p.waits}
+        streams: list[Stream | None] = [None]
+        streams += [self.device.stream() for _ in range(max(p.stream for p in placements))]
+        events: dict[int, Event] = {}
+        begin = self.device.record()
+        for stream in streams[1:]:
+            self.device.wait(begin, stream)
+        for bound, placement in zip(self.steps, placements, strict=True):
+            stream = streams[placement.stream]
+            for step in placement.waits:
+                self.device.wait(events[step], stream)
+            self.launch(bound, stream)
+            if bound.step.index in awaited:
+                events[bound.step.index] = self.device.record(stream)
+        for stream in streams[1:]:
+            self.device.wait(self.device.record(stream))
