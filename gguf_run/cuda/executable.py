@@ -1,4 +1,4 @@
-"""A plan bound to a device's memory: its steps as launches, run one by one or as a captured graph."""
+"""A plan bound to a device's memory: steps as launches, one by one or as a captured graph."""
 
 from __future__ import annotations
 

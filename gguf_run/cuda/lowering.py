@@ -7,10 +7,10 @@ A wrapper is a function under `cuda/ops/`, registered by the step's op:
         x, out = step.parts[0].srcs[0], step.outputs[-1]
         low.launch(NORM, "rms_norm_f32", grid=..., block=256, args=[low.at(x), ...])
 
-It checks types and shapes, chooses kernel, grid and shared memory, and records launches; it allocates
-nothing and never looks at data. A fused op without a wrapper is not fused on this backend. Kernels are
-named by module: `kernel_module` declares a `.cu` file with every instance that may be launched, so that
-all of them can be listed and compiled for any architecture without a plan.
+It checks types and shapes, chooses kernel, grid and shared memory, and records launches; it
+allocates nothing and never looks at data. A fused op without a wrapper is not fused on this
+backend. Kernels are named by module: `kernel_module` declares a `.cu` file with every instance that
+may be launched, so that all of them can be listed and compiled for any architecture without a plan.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Call:
 class Lowering:
     """What a wrapper sees of the device and of the plan's memory.
 
-    `at` gives any tensor's first byte: weights, caches and inputs in their own buffers, results in the
-    arena, views at their offset.
+    `at` gives any tensor's first byte: weights, caches and inputs in their own buffers, results in
+    the arena, views at their offset.
     """
 
     device: Device

@@ -1,8 +1,9 @@
 """Which stream each step of a plan runs in, and what it waits for.
 
-Steps keep their order; a step follows one of those that it depends on in that one's stream, or opens
-another stream, and waits for the other steps it depends on by events. A captured graph then has the
-plan's edges (and those between steps that share a stream), so independent branches run side by side.
+Steps keep their order. A step follows one of those that it depends on in that one's stream, or
+opens another stream, and waits for the others that it depends on by events. A captured graph then
+has the plan's edges (and those between steps that share a stream): independent branches run side
+by side.
 """
 
 from __future__ import annotations
