@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
 from gguf_run.cuda.device import Device
 from gguf_run.errors import DeviceError
 
 INSTALL = "pip install 'gguf-run[cuda12]' (or [cuda13], by the CUDA version of the driver)"
+
+
+def kernel_cache() -> Path:
+    """The folder of compiled kernels in the user's cache (XDG_CACHE_HOME where it is set)."""
+    return user_cache_path("gguf-run") / "kernels"
 
 
 def is_available() -> bool:
@@ -26,7 +35,7 @@ def open_device(name: str) -> Device:
     if name == "emulated":
         from gguf_run.cuda.emulator import EmulatedDevice
 
-        return EmulatedDevice()
+        return EmulatedDevice(kernel_cache())
     try:
         import cupy
     except ImportError as error:
@@ -36,9 +45,9 @@ def open_device(name: str) -> Device:
         ) from None
     if not cupy.cuda.is_available():
         raise DeviceError(
-            "device cuda: expected an NVIDIA GPU and its driver, found none; see nvidia-smi, or run "
-            "on the CPU with --device cpu"
+            "device cuda: expected an NVIDIA GPU and its driver, found none; see nvidia-smi, "
+            "or run on the CPU with --device cpu"
         )
     from gguf_run.cuda.cupy_device import CupyDevice
 
-    return CupyDevice()
+    return CupyDevice(kernel_cache())

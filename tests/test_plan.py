@@ -1,0 +1,220 @@
+"""Plans: what is fused, where results lie, and which steps must wait for which."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gguf_run.graph import F32, Graph, Kind, RopeMode, RopeParams, Tensor
+from gguf_run.plan import ARENA_ALIGNMENT, FUSIONS, Fusion, Plan, format_plan, make_plan
+
+ROPE = RopeParams(RopeMode.NORM, 8, 10000.0)
+
+
+def _ops(plan: Plan) -> list[str]:
+    return [step.op for step in plan.steps]
+
+
+def _normed(g: Graph, x: Tensor, name: str = "norm") -> Tensor:
+    return g.mul(g.rms_norm(x, 1e-5), g.weight(name, x.shape[-1:], F32))
+
+
+def test_a_norm_and_its_weight_become_one_step() -> None:
+    g = Graph()
+    g.output(_normed(g, g.input("x", (2, 8), F32)))
+    plan = make_plan(g)
+    assert _ops(plan) == ["rms_norm_mul"]
+    assert [part.op for part in plan.steps[0].parts] == ["rms_norm", "mul"]
+
+
+def test_without_fusions_every_op_is_a_step() -> None:
+    g = Graph()
+    g.output(_normed(g, g.input("x", (2, 8), F32)))
+    assert _ops(make_plan(g, ())) == ["rms_norm", "mul"]
+
+
+def test_a_result_that_others_read_is_not_swallowed() -> None:
+    g = Graph()
+    bare = g.rms_norm(g.input("x", (2, 8), F32), 1e-5)
+    g.output(g.add(g.mul(bare, g.weight("w", (8,), F32)), bare))
+    assert _ops(make_plan(g)) == ["rms_norm", "mul", "add"]
+
+
+def test_an_output_is_not_swallowed() -> None:
+    g = Graph()
+    bare = g.output(g.rms_norm(g.input("x", (2, 8), F32), 1e-5))
+    g.output(g.mul(bare, g.weight("w", (8,), F32)))
+    assert _ops(make_plan(g)) == ["rms_norm", "mul"]
+
+
+def test_fusions_reach_through_views() -> None:
+    g = Graph()
+    y = g.mul_mat(g.weight("w", (16, 8), F32), g.input("x", (2, 8), F32))
+    heads = _normed(g, g.reshape(y, 2, 2, 8))
+    g.output(g.rope(heads, g.input("positions", (2,)), ROPE))
+    assert _ops(make_plan(g)) == ["mul_mat", "rms_norm_mul_rope"]
+
+
+def test_a_shared_part_is_written_out_too() -> None:
+    g = Graph()
+    total = g.add(g.input("a", (2, 8), F32), g.input("b", (2, 8), F32))
+    g.output(g.add(_normed(g, total), total))
+    fusion = Fusion("add_rms_norm_mul", ("add", "rms_norm", "mul"), frozenset({0}))
+    plan = make_plan(g, (fusion,))
+    assert _ops(plan) == ["add_rms_norm_mul", "add"]
+    assert [t.op for t in plan.steps[0].outputs] == ["add", "mul"]
+
+
+def test_a_shared_part_never_moves_a_step_ahead_of_what_it_reads() -> None:
+    g = Graph()
+    total = g.add(g.input("a", (2, 8), F32), g.input("b", (2, 8), F32))
+    late = g.scale(total, 2.0)
+    g.output(g.mul(total, late))
+    fusion = Fusion("add_mul", ("add", "mul"), frozenset({0}))
+    assert _ops(make_plan(g, (fusion,))) == ["add", "scale", "mul"]
+
+
+def test_a_cache_is_read_after_it_was_written() -> None:
+    g = Graph()
+    cache = g.cache("k", (1, 2, 64, 8), F32)
+    rows, slots = g.input("rows", (1, 2, 8), F32), g.input("slots", (1,))
+    g.set_rows(cache, rows, slots)
+    g.output(g.set_rows(cache, rows, slots))
+    assert [step.edges for step in make_plan(g).steps] == [(), (0,)]
+
+
+def test_steps_that_share_nothing_have_no_edge() -> None:
+    g = Graph()
+    x = g.input("x", (2, 8), F32)
+    a, b = g.scale(x, 2.0), g.scale(x, 3.0)
+    g.output(g.add(a, b))
+    assert [step.edges for step in make_plan(g).steps] == [(), (), (0, 1)]
+
+
+def test_a_workspace_overlaps_nothing_that_is_alive() -> None:
+    g = Graph()
+    a = g.scale(g.input("x", (2, 8), F32), 2.0)
+    b = g.output(g.scale(a, 3.0))
+    plan = make_plan(g, (), lambda op, parts: 1000)
+    at = plan.steps[1].workspace
+    assert at is not None
+    for t in (a, b):
+        assert plan.offsets[t] + t.n_bytes <= at or at + 1000 <= plan.offsets[t]
+
+
+def test_the_text_names_ops_shapes_bytes_and_edges() -> None:
+    g = Graph()
+    table = g.weight("token_embd.weight", (10, 8), F32)
+    g.output(_normed(g, g.get_rows(table, g.input("tokens", (2,)))))
+    text = format_plan(make_plan(g))
+    assert "get_rows" in text
+    assert "rms_norm_mul" in text
+    assert "token_embd.weight:F32[10, 8]" in text
+    assert "2 steps" in text
+
+
+def test_get_rows_reads_only_the_rows_it_gives() -> None:
+    g = Graph()
+    g.output(g.get_rows(g.weight("w", (1000, 8), F32), g.input("tokens", (2,))))
+    step = make_plan(g).steps[0]
+    assert (step.bytes_read, step.bytes_written) == (2 * 32 + 2 * 4, 2 * 32)
+
+
+@st.composite
+def _random_graphs(draw: st.DrawFn) -> Graph:
+    g = Graph()
+    known = [g.input("x", (2, 8), F32)]
+    for _ in range(draw(st.integers(1, 25))):
+        a, b = (known[draw(st.integers(0, len(known) - 1))] for _ in "ab")
+        makers = (
+            lambda a=a, b=b: g.add(a, b),
+            lambda a=a, b=b: g.mul(a, b),
+            lambda a=a: g.rms_norm(a, 1e-5),
+            lambda a=a: _normed(g, a),
+            lambda a=a: g.mul_mat(g.weight("m", (8, 8), F32), a),
+        )
+        known.append(makers[draw(st.integers(0, len(makers) - 1))]())
+    g.output(known[-1])
+    return g
+
+
+def _written(plan: Plan) -> list[tuple[int, int, int]]:
+    """(offset, end, step) of every result in the arena."""
+    return [
+        (plan.offsets[t], plan.offsets[t] + t.n_bytes, step.index)
+        for step in plan.steps
+        for t in step.outputs
+        if t.kind is Kind.OP
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(_random_graphs(), st.booleans())
+def test_edges_order_every_two_steps_that_touch_the_same_bytes(g: Graph, fuse: bool) -> None:
+    plan = make_plan(g, FUSIONS if fuse else ())
+    n = len(plan.steps)
+    before = np.zeros((n, n), bool)
+    for step in plan.steps:
+        for edge in step.edges:
+            assert edge < step.index
+            before[step.index] |= before[edge]
+            before[step.index, edge] = True
+    touched = [
+        [
+            (plan.offsets[t.base], plan.offsets[t.base] + t.base.n_bytes, writes)
+            for tensors, writes in ((step.inputs, False), (step.outputs, True))
+            for t in tensors
+            if t.base in plan.offsets
+        ]
+        for step in plan.steps
+    ]
+    for i, j in combinations(range(n), 2):
+        clash = any(
+            lo < hi2 and lo2 < hi and (w or w2)
+            for lo, hi, w in touched[i]
+            for lo2, hi2, w2 in touched[j]
+        )
+        assert not clash or before[j, i]
+
+
+@settings(max_examples=150, deadline=None)
+@given(_random_graphs(), st.booleans())
+def test_no_result_is_overwritten_while_somebody_will_read_it(g: Graph, fuse: bool) -> None:
+    plan = make_plan(g, FUSIONS if fuse else ())
+    made = {t: step.index for step in plan.steps for t in step.outputs}
+    for step in plan.steps:
+        for t in step.inputs:
+            if t.base.kind is not Kind.OP:
+                continue
+            lo = plan.offsets[t.base]
+            for start, stop, index in _written(plan):
+                if made[t.base] < index <= step.index:
+                    assert stop <= lo or lo + t.base.n_bytes <= start
+
+
+@settings(max_examples=100, deadline=None)
+@given(_random_graphs())
+def test_fused_steps_hold_every_op_once_in_an_order_that_works(g: Graph) -> None:
+    plan = make_plan(g)
+    parts = [part for step in plan.steps for part in step.parts]
+    assert sorted(map(id, parts)) == sorted(map(id, g.tensors))
+    seen: set[Tensor] = set()
+    for part in parts:
+        assert all(s in seen or s.kind is not Kind.OP for s in part.srcs)
+        seen.add(part)
+
+
+def test_offsets_are_aligned_for_wide_loads() -> None:
+    g = Graph()
+    x = g.input("x", (1, 3), F32)
+    g.output(g.add(g.scale(x, 2.0), g.scale(x, 3.0)))
+    assert all(offset % ARENA_ALIGNMENT == 0 for offset in make_plan(g).offsets.values())
+
+
+@pytest.mark.parametrize("fusion", FUSIONS, ids=lambda f: f.name)
+def test_a_fusion_is_named_by_its_ops(fusion: Fusion) -> None:
+    assert fusion.name == "_".join(fusion.ops)
