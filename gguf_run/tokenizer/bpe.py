@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokenizers.models import BPE
 
 _NEWLINES = re.compile(r"(\n+)")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _WHITESPACE = r"\s+"
 
 
@@ -96,17 +97,27 @@ class BpeEncoder:
         while unknown in vocab:
             unknown += "\x01"
         vocab[unknown] = len(vocab)
-        merges = _pairs(self._vocab.merges)
+        # Of equal merges the first counts; the library would take the last.
+        merges = list(dict.fromkeys(self._vocab.merges))
         try:
-            return self._library_model(vocab, merges, unknown)
+            # A quick way to halve; it errs where a token begins with a space, and then this fails.
+            return self._library_model(vocab, [m.partition(" ")[::2] for m in merges], unknown)
         except Exception:  # The library has no class of its own for "token out of vocabulary".
-            for left, right in merges:
-                for text in (left, right, left + right):
-                    if text not in vocab:
-                        vocab[text] = len(vocab)
-                        self._strays.append(text)
+            pairs = [(m[:gap], m[gap + 1 :]) for m in merges for gap in (m.find(" ", 1),)]
+        return self._mended_model(vocab, pairs, unknown)
+
+    def _mended_model(
+        self, vocab: dict[str, int], merges: list[tuple[str, str]], unknown: str
+    ) -> BPE:
+        """The model with tokens made up for all texts that merges name and the file lacks."""
+        # A text with bytes that are no UTF-8 can't be met in a text.
+        merges = [pair for pair in merges if not _SURROGATES.search("".join(pair))]
+        known = {text: i for text, i in vocab.items() if not _SURROGATES.search(text)}
+        named = {text for a, b in merges for text in (a, b, a + b)}
+        self._strays = sorted(named - known.keys())
+        known.update((text, i) for i, text in enumerate(self._strays, self._vocab.n_tokens + 1))
         try:
-            return self._library_model(vocab, merges, unknown)
+            return self._library_model(known, merges, unknown)
         except Exception as error:
             raise ModelError(
                 f"{self._vocab.source}: tokenizers builds no BPE model of this vocabulary "
@@ -119,14 +130,3 @@ class BpeEncoder:
         from tokenizers.models import BPE
 
         return BPE(vocab, merges, unk_token=unknown, ignore_merges=self._pre.ignore_merges)
-
-
-def _pairs(merges: list[str]) -> list[tuple[str, str]]:
-    """Left and right token of each merge; of equal merges the first counts."""
-    if len(set(merges)) != len(merges):
-        merges = list(dict.fromkeys(merges))
-    pairs = []
-    for merge in merges:
-        gap = merge.find(" ", 1)
-        pairs.append((merge[:gap], merge[gap + 1 :]))
-    return pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,9 @@ _DEFAULTS = {
     Kind.GEMMA4: SpecialIds(),
     Kind.WPM: SpecialIds(bos=101, unk=100, sep=102, pad=0, mask=103),
 }
+
+# A space as the first character belongs to the left token.
+_MERGE = re.compile(r".[^ ]* .", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +211,11 @@ def _merges(keys: Keys) -> list[str]:
     if keys.get("merges") is None and keys.text("pre", "") == "kimi-k2":
         return []
     merges = keys.strings("merges")
-    # A space as the first character belongs to the left token.
-    gaps = ((i, merge.find(" ", 1), len(merge) - 1) for i, merge in enumerate(merges))
-    odd = next((i for i, gap, end in gaps if not 0 < gap < end), None)
-    if odd is not None:
-        keys.fail("merges", "two tokens with a space between", f"{merges[odd]!r} at index {odd}")
+    if not all(map(_MERGE.match, merges)):
+        odd = next(i for i, merge in enumerate(merges) if not _MERGE.match(merge))
+        keys.fail(
+            "merges", "two tokens with a space between", f"{merges[odd]!r:.60} at index {odd}"
+        )
     return merges
 
 
