@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gguf_run.sampling.chain import Sampled, SamplerChain
 from gguf_run.sampling.dry import sequence_breakers
+from gguf_run.sampling.file_defaults import file_defaults
 from gguf_run.sampling.params import DEFAULT_SAMPLERS, SAMPLER_NAMES, SamplingParams
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Sampled",
     "SamplerChain",
     "SamplingParams",
+    "file_defaults",
     "sequence_breakers",
 ]

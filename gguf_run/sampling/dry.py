@@ -123,21 +123,16 @@ def sequence_breakers(
     """
     table: dict[int, list[tuple[int, ...]]] = {}
     for text in breakers:
-        breaker = text.encode()[:_MAX_BREAKER_BYTES]
-        if not breaker:
-            continue
+        breaker = text.encode(errors="surrogateescape")[:_MAX_BREAKER_BYTES]
+        rests = {
+            breaker[:n]: tuple(tokenize(breaker[n:].decode(errors="replace"))[:_MAX_TAIL_TOKENS])
+            for n in range(1, len(breaker))
+        }
         for token, piece in enumerate(pieces):
-            if breaker in piece:
-                table.setdefault(token, []).append(())
-                continue
-            for tail in _tails(breaker, piece):
-                rest = tuple(tokenize(tail.decode(errors="replace"))[:_MAX_TAIL_TOKENS])
-                if rest not in table.setdefault(token, []):
-                    table[token].append(rest)
+            if breaker and breaker in piece:
+                tails: list[tuple[int, ...]] = [()]
+            else:
+                tails = [rest for begin, rest in rests.items() if piece.endswith(begin)]
+            known = table.setdefault(token, []) if tails else []
+            known += [tail for tail in tails if tail not in known]
     return table
-
-
-def _tails(breaker: bytes, piece: bytes) -> list[bytes]:
-    """What is still wanted of the breaker after each end of the piece that is a beginning of it."""
-    longest = min(len(breaker), len(piece))
-    return [breaker[n:] for n in range(longest, 0, -1) if piece.endswith(breaker[:n])]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
+
 from gguf_run.errors import ModelError
 
 #: The samplers of a chain, in llama.cpp's order.
@@ -125,7 +127,7 @@ def _bad(name: str, expected: str, found: object) -> ModelError:
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, int | float) and low <= value <= high:
+    if isinstance(value, int | float | np.integer | np.floating) and low <= value <= high:
         return
     ends = {-_FLOAT_MAX: "-inf", _FLOAT_MAX: "inf"}
     span = f"{ends.get(low, f'{low:g}')} to {ends.get(high, f'{high:g}')}"
@@ -133,7 +135,7 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 
 
 def _check_integer(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or not least <= value <= MAX_SEED:
+    if not isinstance(value, int | np.integer) or not least <= value <= MAX_SEED:
         raise _bad(name, f"an integer, {least} or more", value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from gguf_run.errors import ModelError
@@ -92,6 +93,15 @@ def test_the_message_says_what_was_expected_and_found() -> None:
 )
 def test_samplers_go_by_llama_cpps_other_names_too(given: str, name: str) -> None:
     assert SamplingParams(samplers=[given]).samplers == (name,)
+
+
+def test_numpy_scalars_are_numbers() -> None:
+    assert SamplingParams(top_k=np.int32(5), top_p=np.float32(0.5)).top_k == 5  # type: ignore[arg-type]
+
+
+def test_an_absurdly_large_integer_is_refused() -> None:
+    with pytest.raises(ModelError, match="temperature"):
+        SamplingParams(temperature=10**400)
 
 
 def test_minus_infinity_is_a_logit_bias() -> None:

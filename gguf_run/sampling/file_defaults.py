@@ -1,0 +1,47 @@
+"""The sampling defaults that a model file may carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gguf_run.errors import ModelError
+from gguf_run.sampling.params import SamplingParams
+
+_PREFIX = "general.sampling."
+#: Key in the file, after the prefix -> parameter, and how its value is read.
+_KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "sequence": ("samplers", lambda names: tuple(names.split(";"))),
+    "top_k": ("top_k", int),
+    "top_p": ("top_p", float),
+    "min_p": ("min_p", float),
+    "xtc_probability": ("xtc_probability", float),
+    "xtc_threshold": ("xtc_threshold", float),
+    "temp": ("temperature", float),
+    "penalty_last_n": ("repeat_last_n", int),
+    "penalty_repeat": ("repeat_penalty", float),
+    "mirostat": ("mirostat", int),
+    "mirostat_tau": ("mirostat_tau", float),
+    "mirostat_eta": ("mirostat_eta", float),
+}
+
+
+def file_defaults(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Arguments for SamplingParams out of `general.sampling.*`; the user's own go over them.
+
+    Numbers may be stored as numbers or as text, as llama.cpp takes them. A value that is not valid
+    raises ModelError naming its key.
+    """
+    defaults: dict[str, object] = {}
+    for key, (name, read) in _KEYS.items():
+        if _PREFIX + key not in metadata:
+            continue
+        value = metadata[_PREFIX + key]
+        try:
+            defaults[name] = read(str(value))
+            SamplingParams(**{name: defaults[name]})  # type: ignore[arg-type]
+        except (ValueError, ModelError) as error:
+            raise ModelError(
+                f"{_PREFIX}{key}: expected a sampling default, found {value!r} ({error}); "
+                "set the option yourself"
+            ) from error
+    return defaults
