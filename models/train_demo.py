@@ -31,7 +31,8 @@ PROMPTS = (
 )
 
 
-N_HELD_OUT = 2000
+N_HELD_OUT = 1000
+N_PROCESSES = min(16, os.cpu_count() or 1)
 
 
 def arguments() -> argparse.Namespace:
@@ -60,7 +61,7 @@ def main() -> None:
     vocabulary = train_vocabulary(args.seed, min(args.stories, 20_000), shape.n_vocab)
     say(f"vocabulary of {shape.n_vocab} pieces")
     packed, packed_held_out = (
-        pack_stories(vocabulary, args.seed, start, n, shape.n_ctx + 1, os.cpu_count() or 1)
+        pack_stories(vocabulary, args.seed, start, n, shape.n_ctx + 1, N_PROCESSES)
         for start, n in ((N_HELD_OUT, args.stories), (0, N_HELD_OUT))
     )
     say(f"{args.stories} stories in {len(packed)} rows of {shape.n_ctx} tokens")

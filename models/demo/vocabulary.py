@@ -43,11 +43,16 @@ def train_vocabulary(seed: int, n_stories: int, n_vocab: int) -> bytes:
     return model.getvalue()
 
 
-def _pack(vocabulary: bytes, seed: int, row_len: int, start: int) -> npt.NDArray[np.uint16]:
+def _pack(
+    vocabulary: bytes, seed: int, row_len: int, end: int, start: int
+) -> npt.NDArray[np.uint16]:
     """Rows of whole stories, each BOS ... EOS; the rest of a row is UNK, which nothing predicts."""
     processor = spm.SentencePieceProcessor(model_proto=vocabulary)
     encoded = processor.encode(
-        list(stories(seed, start, CHUNK)), add_bos=True, add_eos=True, num_threads=1
+        list(stories(seed, start, min(CHUNK, end - start))),
+        add_bos=True,
+        add_eos=True,
+        num_threads=1,
     )
     rows: list[list[int]] = [[]]
     for ids in encoded:
@@ -64,6 +69,7 @@ def pack_stories(
     vocabulary: bytes, seed: int, start: int, n_stories: int, row_len: int, n_processes: int
 ) -> npt.NDArray[np.uint16]:
     """Stories from number `start` on, as token rows (n_rows, row_len)."""
-    work = partial(_pack, vocabulary, seed, row_len)
+    end = start + n_stories
+    work = partial(_pack, vocabulary, seed, row_len, end)
     with ProcessPoolExecutor(n_processes) as pool:
-        return np.concatenate(list(pool.map(work, range(start, start + n_stories, CHUNK))))
+        return np.concatenate(list(pool.map(work, range(start, end, CHUNK))))
