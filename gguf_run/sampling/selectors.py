@@ -36,7 +36,7 @@ class Distribution(Selector):
     def weigh(self, candidates: Candidates) -> F64:
         weights = exp(candidates.logits - candidates.max_logit())
         running = np.add.accumulate(weights, dtype=np.float64)
-        candidates.probs = (weights / running[-1]).astype(np.float32)
+        candidates.probs = np.divide(weights, running[-1], dtype=np.float64).astype(np.float32)
         return running
 
     def draw(self, candidates: Candidates, running: F64) -> int:
