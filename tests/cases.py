@@ -30,7 +30,8 @@ from gguf_run.cuda.weights import activations_as_products_take_them
 from gguf_run.cuda.backend import CudaBackend
 from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
-from gguf_run.graph import F16, F32, I32, Q8_1, VIEW_OPS, Graph, Kind, Tensor
+from gguf_run.cuda.staging import host_array
+from gguf_run.graph import I32, Q8_1, VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.plan import Plan
 from gguf_run.reference_backend import ReferenceBackend
@@ -40,8 +41,6 @@ Build = Callable[[Graph], "Tensor | Sequence[Tensor]"]
 
 CAST_TOLERANCE = 5e-4
 """NMSE against the graph as it was built, where products round their activations first."""
-
-NUMPY = {F32: np.float32, F16: np.float16, I32: np.int32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +199,7 @@ def _written(bound: BoundStep, plan: Plan) -> list[tuple[int, int]]:
 def _read(device: Device, at: Buffer, t: Tensor) -> Array:
     """A result as the reference's arrays hold it."""
     assert t.is_contiguous, f"{t}: results of a case have no gaps"
-    if t.dtype in NUMPY:
-        return device.download(at, NUMPY[t.dtype], t.shape)
-    return device.download(at, np.uint8, (*t.shape[:-1], t.dtype.row_bytes(t.shape[-1])))
+    return host_array(device.download(at, np.uint8, (t.n_bytes,)), t)
 
 
 def _compare(
@@ -218,7 +215,7 @@ def _compare(
 
 def _numbers(array: Array, t: Tensor) -> Array:
     """A result as floating-point numbers."""
-    if t.dtype in NUMPY:
+    if array.dtype != np.uint8:
         return array
     if t.dtype is Q8_1:
         return cast_back(array, t.shape[-1])

@@ -12,13 +12,25 @@ from gguf_run.cuda.buffer import Buffer
 from gguf_run.cuda.device import Device
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F16, F32, I32, Tensor
+from gguf_run.quants import QuantType
 
 ALIGNMENT = 256
 CHUNK_BYTES = 32 << 20
 """Pinned memory for results: more than a step's logits take, unless every token's are wanted."""
 
-NUMPY_DTYPES = {F32: np.dtype(np.float32), F16: np.dtype(np.float16), I32: np.dtype(np.int32)}
-"""Of tensors that the host reads and writes; all other types are bytes."""
+_NUMPY_DTYPES: Mapping[QuantType, type[np.generic]] = {
+    F32: np.float32,
+    F16: np.float16,
+    I32: np.int32,
+}
+
+
+def host_array(content: npt.NDArray[np.uint8], t: Tensor) -> npt.NDArray[Any]:
+    """The bytes of `t` as an array: of its numbers in its shape; of block types rows of bytes."""
+    dtype = _NUMPY_DTYPES.get(t.dtype)
+    if dtype is None:
+        return content.reshape(*t.shape[:-1], t.dtype.row_bytes(t.shape[-1]))
+    return content.view(np.dtype(dtype)).reshape(t.shape)
 
 
 class Inputs:
@@ -38,7 +50,7 @@ class Inputs:
         for leaf, start in zip(leaves, starts, strict=True):
             part = self._pinned[start : start + leaf.n_bytes]
             self.buffers[leaf.name] = self._buffer.at(start, leaf.n_bytes)
-            self._host[leaf.name] = part.view(NUMPY_DTYPES.get(leaf.dtype, np.dtype(np.uint8)))
+            self._host[leaf.name] = host_array(part, leaf)
 
     def send(self, values: Mapping[str, npt.NDArray[Any]]) -> None:
         """Fill the leaves that `values` names; the others keep what they had.
@@ -49,9 +61,9 @@ class Inputs:
             if name not in self._host:
                 continue
             host = self._host[name]
-            if array.size != host.size:
-                raise DeviceError(f"input {name}: expected {host.size} numbers, found {array.size}")
-            host[:] = array.reshape(-1)
+            if array.shape != host.shape:
+                raise DeviceError(f"input {name}: expected shape {host.shape}, found {array.shape}")
+            host[...] = array
         if self._pinned.size:
             self._device.upload_async(self._buffer, self._pinned)
 
@@ -73,10 +85,4 @@ class Outputs:
             pinned = self._pinned[: part.size]
             self._device.download_async(pinned, at.at(start, part.size)).synchronize()
             part[:] = pinned
-        return result.view(NUMPY_DTYPES.get(t.dtype, np.dtype(np.uint8))).reshape(_stored_shape(t))
-
-
-def _stored_shape(t: Tensor) -> tuple[int, ...]:
-    if t.dtype in NUMPY_DTYPES:
-        return t.shape
-    return (*t.shape[:-1], t.dtype.row_bytes(t.shape[-1]))
+        return host_array(result, t)
