@@ -176,8 +176,9 @@ def softcap(t: Tensor, out: Floats, x: Floats) -> None:
 
 
 def _sigmoid(x: Floats) -> Floats:
-    # Through tanh, which can't overflow where exp(-x) would.
-    result: Floats = np.float32(0.5) * np.tanh(np.float32(0.5) * x) + np.float32(0.5)
+    # exp(-|x|) can't overflow; both branches keep their full precision.
+    small = np.exp(-np.abs(x))
+    result: Floats = np.where(x >= 0, np.float32(1), small) / (1 + small)
     return result
 
 

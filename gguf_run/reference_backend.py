@@ -87,9 +87,9 @@ class _Binder:
     def operands(self, part: Tensor) -> list[Array | HostWeight]:
         """The sources as its function takes them: weights decoded, unless it reads them by rows."""
         found = [self.source(s) for s in part.srcs]
-        if part.op in TAKES_STORED_WEIGHT:
-            return found
-        return [w.decoded if isinstance(w, HostWeight) else w for w in found]
+        stored = found[:1] if part.op in TAKES_STORED_WEIGHT else []
+        others = found[len(stored) :]
+        return stored + [w.decoded if isinstance(w, HostWeight) else w for w in others]
 
     def source(self, t: Tensor) -> Array | HostWeight:
         if t not in self.bound:
