@@ -1,0 +1,313 @@
+"""An NVIDIA GPU through CuPy: its memory, streams and graphs; launches by the driver itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.cuda.cache import FileCache
+from gguf_run.cuda.compile import Cubin, KernelCompiler
+from gguf_run.cuda.device import (
+    Buffer,
+    Device,
+    Event,
+    Graph,
+    Kernel,
+    Launch,
+    Module,
+    Progress,
+    Stream,
+)
+from gguf_run.cuda.driver import MAX_DYNAMIC_SHARED, NON_PORTABLE_CLUSTER, SHARED_CARVEOUT, Driver
+from gguf_run.cuda.nvrtc import find_nvrtc
+from gguf_run.cuda.resources import kernel_resources
+from gguf_run.cuda.signature import base_name, parse_signatures, with_sizes
+from gguf_run.cuda.source import KernelSource
+from gguf_run.errors import DeviceError
+
+_TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
+_CAPTURE_RELAXED = 2  # cudaStreamCaptureMode: memory may be freed elsewhere meanwhile
+_ASYNCHRONOUS = "an earlier launch or copy failed (debug=True finds which)"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CupyStream:
+    """A CUDA stream that doesn't wait for the default stream."""
+
+    stream: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CupyEvent:
+    """A CUDA event."""
+
+    device: CupyDevice
+    event: Any
+
+    def synchronize(self) -> None:
+        """Wait until the work before the mark is done."""
+        self.device.call("waiting for an event", self.event.synchronize)
+
+    def elapsed_ms(self, start: Event) -> float:
+        """Milliseconds of device time since `start`."""
+        assert isinstance(start, CupyEvent)
+        elapsed = self.device.cupy.cuda.get_elapsed_time
+        return float(self.device.call("an event's time", elapsed, start.event, self.event))
+
+
+@dataclass(slots=True)
+class CupyGraph:
+    """A CUDA graph, and what its launches point to."""
+
+    device: CupyDevice
+    graph: Any = None
+    keep: list[object] = field(default_factory=list)
+
+    def replay(self) -> None:
+        """Run the recorded work on the main stream."""
+        if self.graph is None:
+            raise DeviceError("the graph was not recorded to its end")
+        self.device.call("replaying a graph", self.graph.launch, self.device.main.stream)
+        if self.device.debug:
+            self.device.synchronize()
+
+
+class CupyDevice(Device):
+    """GPU number `index`; compiled kernels are kept in `cache_dir`.
+
+    `debug` waits after each launch, so that a failure names the kernel that failed. `cuda_path` is
+    a CUDA toolkit to take NVRTC from, ahead of NVIDIA's wheels.
+    """
+
+    main: CupyStream
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        *,
+        index: int = 0,
+        debug: bool = False,
+        cuda_path: Path | None = None,
+    ) -> None:
+        import cupy
+
+        self.cupy = cupy
+        self.debug = debug
+        self._runtime = cupy.cuda.runtime
+        self._index = index
+        self._graph: CupyGraph | None = None
+        driver_major = self.call("the driver's version", self._runtime.driverGetVersion) // 1000
+        self._gpu = cupy.cuda.Device(index)
+        self.call(f"GPU {index}", self._gpu.use)
+        properties = self.call("the GPU's properties", self._runtime.getDeviceProperties, index)
+        self.name = properties["name"].decode()
+        self.capability = properties["major"] * 10 + properties["minor"]
+        self.n_sm = properties["multiProcessorCount"]
+        self.max_shared = properties["sharedMemPerBlockOptin"]
+        nvrtc = find_nvrtc(cuda_path, driver_major)
+        self.arch = nvrtc.arch(self.capability)
+        self._compiler = KernelCompiler(nvrtc, FileCache(cache_dir))
+        self._driver = Driver()
+        self.main = self.stream()
+
+    def call(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
+        """The result of `function`; an error of CUDA becomes a DeviceError that says `what`."""
+        try:
+            return function(*arguments)
+        except (
+            self._runtime.CUDARuntimeError,
+            self.cupy.cuda.driver.CUDADriverError,
+        ) as error:
+            raise DeviceError(f"{what}: {error}") from error
+
+    # -- memory --------------------------------------------------------------------------------
+
+    @property
+    def memory_free(self) -> int:
+        self._here()
+        return int(self.call("the free memory", self._runtime.memGetInfo)[0])
+
+    @property
+    def memory_total(self) -> int:
+        self._here()
+        return int(self.call("the memory", self._runtime.memGetInfo)[1])
+
+    def alloc(self, n_bytes: int) -> Buffer:
+        if n_bytes < 0:
+            raise DeviceError(f"{n_bytes} bytes of device memory asked for")
+        self._here()
+        try:
+            memory = self.cupy.cuda.Memory(max(n_bytes, 1))
+        except (self._runtime.CUDARuntimeError, self.cupy.cuda.memory.OutOfMemoryError) as error:
+            raise DeviceError(
+                f"out of device memory: {n_bytes} bytes asked for, {self.memory_free} of "
+                f"{self.memory_total} free ({error})"
+            ) from error
+        return Buffer(memory.ptr, n_bytes, memory)
+
+    def pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        self._here()
+        what = f"{n_bytes} bytes of pinned host memory"
+        memory = self.call(what, self.cupy.cuda.PinnedMemory, max(n_bytes, 1))
+        pointer = self.cupy.cuda.PinnedMemoryPointer(memory, 0)
+        return np.frombuffer(pointer, np.uint8, n_bytes)
+
+    def _upload(self, buffer: Buffer, source: npt.NDArray[Any]) -> None:
+        self._refuse_in_capture("upload")
+        self._copy("upload", buffer.ptr, source.ctypes.data, source.nbytes, _TO_DEVICE, None)
+        self._wait_for_main()
+
+    def _download(self, result: npt.NDArray[Any], buffer: Buffer) -> None:
+        self._refuse_in_capture("download")
+        self._copy("download", result.ctypes.data, buffer.ptr, result.nbytes, _TO_HOST, None)
+        self._wait_for_main()
+
+    def upload_async(
+        self, buffer: Buffer, pinned: npt.NDArray[np.uint8], stream: Stream | None = None
+    ) -> Event:
+        buffer.at(0, pinned.nbytes)
+        self._copy("upload", buffer.ptr, pinned.ctypes.data, pinned.nbytes, _TO_DEVICE, stream)
+        self._keep(buffer, pinned)
+        return self.record(stream)
+
+    def download_async(
+        self, pinned: npt.NDArray[np.uint8], buffer: Buffer, stream: Stream | None = None
+    ) -> Event:
+        buffer.at(0, pinned.nbytes)
+        self._copy("download", pinned.ctypes.data, buffer.ptr, pinned.nbytes, _TO_HOST, stream)
+        self._keep(buffer, pinned)
+        return self.record(stream)
+
+    def copy(self, target: Buffer, source: Buffer, stream: Stream | None = None) -> None:
+        target.at(0, source.n_bytes)
+        self._copy("copy", target.ptr, source.ptr, source.n_bytes, _ON_DEVICE, stream)
+        self._keep(target, source)
+
+    def fill(self, buffer: Buffer, byte: int, stream: Stream | None = None) -> None:
+        self._here()
+        if buffer.n_bytes:
+            handle = self._handle(stream)
+            self.call("fill", self._runtime.memsetAsync, buffer.ptr, byte, buffer.n_bytes, handle)
+        self._keep(buffer)
+
+    def _copy(
+        self, what: str, target: int, source: int, n_bytes: int, kind: int, stream: Stream | None
+    ) -> None:
+        self._here()
+        if n_bytes:
+            handle = self._handle(stream)
+            self.call(what, self._runtime.memcpyAsync, target, source, n_bytes, kind, handle)
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    def modules(
+        self, sources: Sequence[KernelSource], progress: Progress | None = None
+    ) -> list[Module]:
+        cubins = self._compiler.cubins(sources, self.arch, progress)
+        self._here()
+        return [self._load(cubin) for cubin in cubins]
+
+    def _load(self, cubin: Cubin) -> Module:
+        module = self.cupy.cuda.Module()
+        self.call(f"loading {cubin.source.path.name}", module.load, cubin.image)
+        signatures = parse_signatures(cubin.text)
+        resources = kernel_resources(cubin.image)
+        kernels = {}
+        for name, symbol in cubin.symbols.items():
+            sizes = resources[symbol].parameter_sizes
+            parameters = with_sizes(name, signatures[base_name(name)], sizes)
+            handle = self.call(name, module.get_function, symbol).ptr
+            # The most shared memory for every kernel: the SMs then never divide L1 anew in between.
+            most = self.max_shared - resources[symbol].shared
+            self._driver.set_attribute(handle, MAX_DYNAMIC_SHARED, most)
+            self._driver.set_attribute(handle, SHARED_CARVEOUT, 100)
+            if self.capability >= 90:
+                self._driver.set_attribute(handle, NON_PORTABLE_CLUSTER, 1)
+            kernels[name] = Kernel(name, parameters, handle, module)
+        return kernels
+
+    def _launch(self, launch: Launch, stream: Stream | None) -> None:
+        self._here()
+        self._driver.launch(launch, self._handle(stream))
+        self._keep(launch)
+        if self.debug and self._graph is None:
+            try:
+                self.synchronize()
+            except DeviceError as error:
+                raise DeviceError(f"{launch}: {error}") from error
+
+    # -- streams, events, graphs ---------------------------------------------------------------
+
+    def stream(self) -> CupyStream:
+        self._here()
+        return CupyStream(self.call("a stream", lambda: self.cupy.cuda.Stream(non_blocking=True)))
+
+    def record(self, stream: Stream | None = None) -> Event:
+        self._here()
+        event = self.call("an event", self.cupy.cuda.Event)
+        self.call("recording an event", event.record, self._stream(stream))
+        return CupyEvent(self, event)
+
+    def wait(self, event: Event, stream: Stream | None = None) -> None:
+        assert isinstance(event, CupyEvent)
+        self._here()
+        self.call("waiting for an event", self._stream(stream).wait_event, event.event)
+
+    @contextmanager
+    def capture(self) -> Iterator[Graph]:
+        self._refuse_in_capture("another capture")
+        self._here()
+        stream = self.main.stream
+        self.call("a capture", stream.begin_capture, _CAPTURE_RELAXED)
+        graph = self._graph = CupyGraph(self)
+        try:
+            yield graph
+        except BaseException:
+            with suppress(Exception):  # what was recorded so far is of no use, nor is its error
+                stream.end_capture()
+            raise
+        finally:
+            self._graph = None
+        graph.graph = self.call("recording a graph", stream.end_capture)
+        self.call("a graph", graph.graph.upload, stream)
+
+    def synchronize(self) -> None:
+        self._refuse_in_capture("waiting")
+        self._here()
+        self.call(_ASYNCHRONOUS, self._runtime.deviceSynchronize)
+
+    def close(self) -> None:
+        self._graph = None
+
+    def _wait_for_main(self) -> None:
+        self.call(_ASYNCHRONOUS, self.main.stream.synchronize)
+
+    def _here(self) -> None:
+        """CUDA's current device is each thread's own."""
+        self._gpu.use()
+
+    def _stream(self, stream: Stream | None) -> Any:
+        if stream is None:
+            return self.main.stream
+        assert isinstance(stream, CupyStream)
+        return stream.stream
+
+    def _handle(self, stream: Stream | None) -> int:
+        return int(self._stream(stream).ptr)
+
+    def _keep(self, *used: object) -> None:
+        """A recorded graph keeps alive what it works on."""
+        if self._graph is not None:
+            self._graph.keep.extend(used)
+
+    def _refuse_in_capture(self, what: str) -> None:
+        if self._graph is not None:
+            raise DeviceError(f"{what} is not possible while a graph is recorded")
