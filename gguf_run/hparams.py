@@ -198,7 +198,7 @@ def _rope_scaling(keys: Keys, n_ctx_train: int) -> RopeScaling:
     factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 0.0)) or 1.0
     return RopeScaling(
         kind=kind,
-        freq_scale=1.0 if kind in ("none", "longrope") else 1.0 / factor,
+        freq_scale=1.0 if kind == "none" else 1.0 / factor,
         ext_factor=1.0 if kind == "yarn" else 0.0,
         attn_factor=keys.number("rope.scaling.attn_factor", 1.0),
         n_ctx_orig=keys.integer("rope.scaling.original_context_length", n_ctx_train, high=1 << 31),
