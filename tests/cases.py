@@ -162,6 +162,7 @@ def _on_device(
             executable.load(inputs)
             _run_guarded(executable, plan)
         else:
+            executable.capture()
             executable(inputs)
         results.append([_read(device, at, t) for t, at in executable.outputs])
     for t, first, second in zip(plan.outputs, *results, strict=True):

@@ -8,6 +8,7 @@ import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
 from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
 from gguf_run.cuda.lowering import LOWERINGS, WORKSPACES, Call, Lowering
+from gguf_run.cuda.room import check_room
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
 from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_them
@@ -23,8 +24,7 @@ class CudaBackend:
         file: the model; it must stay open until the weights are on the device.
         device: is closed with the backend.
         use_graphs: replay each plan as one captured graph, else launch step by step.
-        debug: wait after each step, so that a failing kernel is named; no graphs then.
-        progress: called while kernels are compiled.
+        progress: called while kernels are compiled and weights loaded.
     """
 
     default_cache_type = "F16"
@@ -35,7 +35,6 @@ class CudaBackend:
         device: Device,
         *,
         use_graphs: bool = True,
-        debug: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.name = device.name
@@ -45,7 +44,6 @@ class CudaBackend:
         self._arena = device.alloc(0)
         self._results = Outputs(device)
         self._use_graphs = use_graphs
-        self._debug = debug
         self._progress = progress
         self._kernels: dict[KernelSource, Mapping[str, Kernel]] = {}
 
@@ -57,9 +55,30 @@ class CudaBackend:
     def _workspace(self, op: str, parts: tuple[Tensor, ...]) -> int:
         return WORKSPACES[op](self.device, parts) if op in WORKSPACES else 0
 
+    def load(self, plans: Sequence[Plan]) -> None:
+        """Put all that `plans` need onto the device: their weights, caches and one arena.
+
+        Raises `DeviceError`, having loaded nothing, where there is too little memory for them.
+        """
+        leaves = {t.name: t for plan in plans for t in plan.leaves}.values()
+        weights = [t for t in leaves if t.kind is Kind.WEIGHT]
+        caches = [t for t in leaves if t.kind is Kind.CACHE and t.name not in self.caches]
+        arena_bytes = max(plan.arena_bytes for plan in plans)
+        needs = {
+            "weights": self.weights.n_bytes(weights),
+            "KV cache": sum(t.n_bytes for t in caches),
+            "activations": max(0, arena_bytes - self._arena.n_bytes),
+        }
+        check_room(self.device, needs)
+        for t in caches:
+            self._cache(t)
+        self._reserve(arena_bytes)
+        self.weights.load(weights, self._progress)
+
     def prepare(self, plan: Plan) -> CudaExecutable:
         """Bind `plan` to the device's memory and its kernels."""
-        arena = self._arena_for(plan)
+        self._reserve(plan.arena_bytes)
+        arena = self._arena.at(0, plan.arena_bytes)
         inputs = Inputs(self.device, [t for t in plan.leaves if t.kind is Kind.INPUT])
         leaves = {leaf: self._leaf(leaf, inputs) for leaf in plan.leaves}
         low = Lowering(self.device, arena, plan.offsets, leaves, [])
@@ -82,14 +101,15 @@ class CudaBackend:
             outputs,
             self._results,
             self._use_graphs,
-            self._debug,
         )
 
-    def _arena_for(self, plan: Plan) -> Buffer:
-        """The memory that all plans share, since one runs at a time; or more, for a larger plan."""
-        if plan.arena_bytes > self._arena.n_bytes:
-            self._arena = self.device.alloc(plan.arena_bytes)
-        return self._arena.at(0, plan.arena_bytes)
+    def _reserve(self, n_bytes: int) -> None:
+        """Make the arena that all plans share, as one runs at a time, at least this large.
+
+        Executables made before keep the smaller one.
+        """
+        if n_bytes > self._arena.n_bytes:
+            self._arena = self.device.alloc(n_bytes)
 
     def _leaf(self, leaf: Tensor, inputs: Inputs) -> Buffer:
         if leaf.kind is Kind.WEIGHT:

@@ -96,7 +96,7 @@ class Device(ABC):
 
     `arch` is the compiler's name of the architecture ("sm_90a", or "emulated"), `capability` its
     number (90), `n_sm` the multiprocessors, `max_shared` the most shared memory of a block in
-    bytes.
+    bytes. With `debug` it waits after each launch, so that a failure names its kernel.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Device(ABC):
     capability: int
     n_sm: int
     max_shared: int
+    debug: bool = False
     main: Stream
 
     # -- memory ------------------------------------------------------------------------------------

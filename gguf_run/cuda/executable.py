@@ -40,9 +40,12 @@ def _described(t: Tensor) -> str:
 
 @dataclass(slots=True)
 class CudaExecutable:
-    """A plan as launches. With `use_graphs` the second run captures them, later ones replay them.
+    """A plan as launches; with `use_graphs` the second run captures them and later ones replay.
 
-    `debug` runs step by step and waits after each, so that an error names the step that made it.
+    A first run is often the only one: the last batch of a prompt may have any length.
+
+    Errors name the step where the device tells: a device with `debug` waits after each launch, and
+    then nothing is captured.
     """
 
     device: Device
@@ -52,8 +55,8 @@ class CudaExecutable:
     outputs: Sequence[tuple[Tensor, Buffer]]
     results: Outputs
     use_graphs: bool
-    debug: bool = False
     _graph: Graph | None = field(default=None)
+    _has_run: bool = field(default=False)
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Run one step on `inputs` (by leaf name) -> the first output, a new array."""
@@ -67,25 +70,19 @@ class CudaExecutable:
 
     def start(self) -> None:
         """Put all steps into the main stream; does not wait."""
-        if self.debug:
-            for bound in self.steps:
-                self.launch(bound)
-                self._wait(str(bound))
-        elif self.use_graphs:
-            self._captured().replay()
+        if self._graph is None and self._has_run and self.use_graphs and not self.device.debug:
+            self.capture()
+        if self._graph is not None:
+            self._graph.replay()
         else:
             for bound in self.steps:
                 self.launch(bound)
+        self._has_run = True
 
     def result(self) -> npt.NDArray[Any]:
         """The first output, once all steps are done."""
         t, at = self.outputs[0]
-        try:
-            return self.results.fetch(at, t)
-        except DeviceError as error:
-            raise DeviceError(
-                f"{error}\n(one of {len(self.steps)} steps failed; debug=True names it)"
-            ) from error
+        return self.results.fetch(at, t)
 
     def launch(self, bound: BoundStep, stream: Stream | None = None) -> None:
         """Put the launches of one step into a stream."""
@@ -103,18 +100,11 @@ class CudaExecutable:
             except DeviceError as error:
                 raise DeviceError(f"{bound}: {error}") from error
 
-    def _wait(self, what: str) -> None:
-        try:
-            self.device.synchronize()
-        except DeviceError as error:
-            raise DeviceError(f"{what}: {error}") from error
-
-    def _captured(self) -> Graph:
-        if self._graph is None:
-            with self.device.capture() as graph:
-                self._fork_and_join()
-            self._graph = graph
-        return self._graph
+    def capture(self) -> None:
+        """Record all steps as a graph, which `start` replays from now on."""
+        with self.device.capture() as graph:
+            self._fork_and_join()
+        self._graph = graph
 
     def _fork_and_join(self) -> None:
         """Launch all steps, independent ones in streams of their own."""
