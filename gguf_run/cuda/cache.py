@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +36,7 @@ class FileCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._is_temporary = False
 
     def get(self, name: str, make: Callable[[], bytes]) -> Path:
         """The path of the sealed file `name`, made first where it is missing or damaged."""
@@ -57,7 +59,7 @@ class FileCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             return _write(self.folder / name, sealed)
         except OSError as error:
-            if self._temporary is not None:
+            if self._is_temporary:
                 raise
             warnings.warn(
                 f"compiled kernels can't be kept in {self.folder} ({error}); "
@@ -65,8 +67,9 @@ class FileCache:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            self._temporary = tempfile.TemporaryDirectory(prefix="gguf-run-")
-            self.folder = Path(self._temporary.name)
+            self._is_temporary = True
+            self.folder = Path(tempfile.mkdtemp(prefix="gguf-run-"))
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
             return _write(self.folder / name, sealed)
 
 
