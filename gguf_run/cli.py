@@ -6,7 +6,6 @@ for wrong usage; 130 after Ctrl-C.
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -66,10 +65,6 @@ def _run(arguments: list[str]) -> int:
         return 130
     except GGUFRunError as error:
         return _report(error, arguments)
-    except BrokenPipeError:
-        # The reader has gone (`| head`): point stdout at nothing, so that closing it is quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 

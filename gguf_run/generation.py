@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -72,60 +72,69 @@ class StopStrings:
         return next((n for n in range(longest, 0, -1) if self._held.endswith(stop[:n])), 0)
 
 
-@dataclass(slots=True)
 class Generation(Iterator[Chunk]):
     """The chunks of one generation, made as they are asked for; `timings` tells how it went.
 
-    The prompt is evaluated when the first chunk is asked for. `close` (or the end) gives the
-    sequence's pages back.
+    The prompt is evaluated when the first chunk is asked for. The end, `close`, or nobody's holding
+    it any more gives the sequence's pages back.
     """
 
-    engine: Engine
-    tokenizer: Tokenizer
-    chain: SamplerChain
-    prompt: list[int]
-    max_tokens: int | None
-    stop: Sequence[str]
-    timings: Timings = field(default_factory=Timings)
-    _steps: Generator[Chunk, None, None] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._steps = self._run()
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        chain: SamplerChain,
+        prompt: list[int],
+        max_tokens: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> None:
+        self.timings = Timings()
+        text = _Text(tokenizer, stop)
+        self._chunks = _generate(engine, chain, text, prompt, max_tokens, self.timings)
 
     def __next__(self) -> Chunk:
-        return next(self._steps)
+        return next(self._chunks)
 
     def close(self) -> None:
         """End early and give the sequence's pages back."""
-        self._steps.close()
+        self._chunks.close()
 
-    def _run(self) -> Generator[Chunk, None, None]:
-        if self.max_tokens is not None and self.max_tokens <= 0:
-            return
-        seq = self.engine.new_sequence()
-        try:
+
+def _generate(
+    engine: Engine,
+    chain: SamplerChain,
+    text: _Text,
+    prompt: list[int],
+    max_tokens: int | None,
+    timings: Timings,
+) -> Generator[Chunk, None, None]:
+    if max_tokens is not None and max_tokens <= 0:
+        return
+    seq = engine.new_sequence()
+    try:
+        start = perf_counter()
+        logits = engine.evaluate(seq, prompt)[-1]
+        timings.n_prompt = len(prompt)
+        timings.prompt_seconds = perf_counter() - start
+        for token in prompt:
+            chain.accept(token)
+        while True:
             start = perf_counter()
-            logits = self.engine.evaluate(seq, self.prompt)[-1]
-            self.timings.n_prompt = len(self.prompt)
-            self.timings.prompt_seconds = perf_counter() - start
-            for token in self.prompt:
-                self.chain.accept(token)
-            text = _Text(self.tokenizer, self.stop)
-            while True:
-                start = perf_counter()
-                sampled = self.chain.sample(logits)
-                self.chain.accept(sampled.token)
-                self.timings.n_generated += 1
-                full = self.timings.n_generated == self.max_tokens or not seq.n_left
-                chunk = text.chunk(sampled.token, sampled.logprob, full)
-                if chunk.finish_reason is None:
-                    logits = self.engine.forward([(seq, [sampled.token])])[-1]
-                self.timings.generate_seconds += perf_counter() - start
-                yield chunk
-                if chunk.finish_reason is not None:
-                    return
-        finally:
-            seq.close()
+            sampled = chain.sample(logits)
+            chain.accept(sampled.token)
+            timings.n_generated += 1
+            full = timings.n_generated == max_tokens or not seq.n_left
+            chunk = text.chunk(sampled.token, sampled.logprob, full)
+            if chunk.finish_reason is not None:
+                break
+            logits = engine.forward([(seq, [sampled.token])])[-1]
+            timings.generate_seconds += perf_counter() - start
+            yield chunk
+        timings.generate_seconds += perf_counter() - start
+    finally:
+        seq.close()
+    # Whoever stops asking after the last chunk leaves nothing open.
+    yield chunk
 
 
 class _Text:

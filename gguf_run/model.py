@@ -18,7 +18,7 @@ from gguf_run.hparams import HParams
 from gguf_run.kv_cache import pages_for
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.quants import QuantType, quant_type
-from gguf_run.sampling import SamplerChain, SamplingParams, sequence_breakers
+from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
 
@@ -139,11 +139,11 @@ class Model:
         prompt: str | Iterable[int],
         max_tokens: int | None = None,
         *,
-        temperature: float = 0.8,
-        top_k: int = 40,
-        top_p: float = 0.95,
-        min_p: float = 0.05,
-        repeat_penalty: float = 1.0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repeat_penalty: float | None = None,
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
         ignore_eos: bool = False,
@@ -154,7 +154,8 @@ class Model:
         Args:
             prompt: a text (special tokens are added, and read where they are spelt out), or ids.
             max_tokens: how many at most; default: until the model ends or the context is full.
-            temperature: 0 or less is greedy.
+            temperature: 0 or less is greedy. It and the following: default the file's
+                (`general.sampling.*`), else llama.cpp's (see `SamplingParams`).
             seed: the same seed draws the same tokens as llama.cpp; default: a random one.
             stop: texts that end the generation and are not part of it.
             ignore_eos: never draw a token that ends the generation.
@@ -168,15 +169,16 @@ class Model:
                 **no_end_bias(self.tokenizer),
                 **sampling.get("logit_bias", {}),
             }
-        params = SamplingParams(
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repeat_penalty=repeat_penalty,
-            seed=seed,
-            **sampling,
-        )
+        named = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "repeat_penalty": repeat_penalty,
+            "seed": seed,
+        }
+        sampling |= {name: value for name, value in named.items() if value is not None}
+        params = SamplingParams(**{**file_defaults(self.metadata), **sampling})
         return Generation(
             self.engine, self.tokenizer, self._chain(params), ids, max_tokens, check_stops(stop)
         )
@@ -205,7 +207,10 @@ class Model:
         texts = tuple(params.dry_sequence_breakers)
         if texts not in self._breakers:
             tokenizer = self.tokenizer
-            pieces = [tokenizer.token_bytes(token) for token in range(tokenizer.n_vocab)]
+            pieces = [
+                tokenizer.decode([token], special=True).encode()
+                for token in range(tokenizer.n_vocab)
+            ]
             self._breakers[texts] = sequence_breakers(
                 texts, pieces, lambda text: tokenizer.encode(text, add_special=False)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from make_gguf import write_model
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of reference material is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random llama model with an SPM vocabulary of 384 tokens and a context of 256."""
+    path = tmp_path_factory.mktemp("models") / "llama.gguf"
+    write_model("llama", path)
+    return path

@@ -66,13 +66,12 @@ def sampling_options(command: Command) -> Command:
     )(command)
     for option in reversed(OPTIONS):
         default = -1 if option.field == "seed" else defaults[option.field]
+        text = f"{option.help}  [default: {default}]"
         decorate: Callable[[Command], Command] = click.option(
             *option.spellings,
             option.field,
             type=type(default),
-            default=default,
-            show_default=True,
-            help=option.help,
+            help=text,
         )
         command = decorate(command)
     return command
@@ -81,11 +80,14 @@ def sampling_options(command: Command) -> Command:
 def sampling_kwargs(values: dict[str, Any], n_ctx: int) -> dict[str, Any]:
     """Take the sampler's options out of a command's `values` -> keywords of `Model.generate`.
 
+    Options that were not given are left out: the file may have its own defaults.
+
     Raises `click.UsageError` where a value is out of range.
     """
-    kwargs = {option.field: values.pop(option.field) for option in OPTIONS}
+    given = {option.field: values.pop(option.field) for option in OPTIONS}
+    kwargs = {name: value for name, value in given.items() if value is not None}
     for name in _LOOK_BACK:
-        if kwargs[name] == -1:
+        if kwargs.get(name) == -1:
             kwargs[name] = n_ctx
     samplers = values.pop("samplers")
     if samplers is not None:
