@@ -78,8 +78,8 @@ class Oracle:
         return np.stack([np.ctypeslib.as_array(row, (self.n_vocab,)) for row in rows])
 
     def greedy(self, prompt: Sequence[int], n: int) -> tuple[list[int], float]:
-        """The likeliest tokens after `prompt`, `n` or up to an end of text, and their least lead
-        over the second likeliest."""
+        """The likeliest tokens after `prompt`, `n` or up to an end-of-generation token, and their
+        least lead over the second likeliest."""
         margins: list[float] = []
 
         def choose() -> int:
@@ -91,7 +91,7 @@ class Oracle:
         return self._generate(prompt, n, choose), min(margins)
 
     def sample(self, prompt: Sequence[int], n: int, chain: Sequence[object]) -> list[int]:
-        """`n` tokens, or fewer up to an end of text, drawn by llama.cpp's samplers in order.
+        """Tokens drawn by llama.cpp's samplers in order, `n` or up to an end-of-generation one.
 
         The samplers see the prompt first. They become the chain's, which frees them.
         """
@@ -123,18 +123,15 @@ class Oracle:
             pieces.append(buffer.raw[:n])
         return b"".join(pieces).decode(errors="replace")
 
-    def is_end(self, token: int) -> bool:
-        return bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
-
     def _generate(self, prompt: Sequence[int], n: int, choose: Callable[[], int]) -> list[int]:
         self._clear()
         self._decode(prompt, 0)
         chosen: list[int] = []
         for position in range(len(prompt), len(prompt) + n):
             token = choose()
-            if self.is_end(token):
-                break
             chosen.append(token)
+            if llama_cpp.llama_vocab_is_eog(self.vocab, token):
+                break
             self._decode([token], position)
         return chosen
 

@@ -10,11 +10,11 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from make_gguf import VARIANTS, write_model  # the folder is on the path only now
 from oracle import Oracle, decoded_twin
 from recorded import DATA, DEMO_MODEL, Recorded, nmse, sha256
+from samplers import sampler_chain
 
 N_TOKENS = 64
 ROWS = np.array([0, 1, 2, 5, 9, 14, 20, 27, 35, 44, 54, 63], np.int32)
@@ -39,17 +40,24 @@ DEMO_TEXT = (
 )
 DEMO_PROMPTS = ("Once upon a time", "The dog", "One day, a boy", "")
 DEMO_N_TOKENS = 80
-SAMPLED: tuple[dict[str, float], ...] = (
+SAMPLED: tuple[dict[str, Any], ...] = (
     {"seed": 1},
     {"seed": 7, "temperature": 1.2},
     {"seed": 3, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "temperature": 1.0},
     {"seed": 5, "top_k": 5},
     {"seed": 11, "top_p": 0.5, "min_p": 0.0},
     {"seed": 13, "min_p": 0.3, "temperature": 1.5},
-    {"seed": 17, "repeat_penalty": 1.3},
+    {"seed": 17, "repeat_penalty": 1.3, "repeat_last_n": 32},
+    {"seed": 19, "frequency_penalty": 0.8, "presence_penalty": 0.4},
+    {"seed": 23, "typical_p": 0.6},
+    {"seed": 29, "top_n_sigma": 1.0},
+    {"seed": 31, "xtc_probability": 0.5},
+    {"seed": 37, "mirostat": 2, "mirostat_tau": 3.0},
+    {"seed": 41, "dry_multiplier": 0.8},
+    {"seed": 43, "dynatemp_range": 0.5, "temperature": 1.0},
+    {"seed": 47, "mirostat": 1},
 )
-"""Options of `Model.generate`; what is not named has llama.cpp's default."""
-PENALTY_LAST_N = 64
+"""Options of `Model.generate`, of which llama.cpp's samplers get the same."""
 
 
 @contextmanager
@@ -96,20 +104,6 @@ def record_variant(name: str) -> None:
     print(f"{name}: least lead {margin:.4f}")
 
 
-def sampler_chain(options: dict[str, float], n_vocab: int) -> list[Any]:
-    """llama.cpp's default samplers in its default order, those that do nothing left out."""
-    return [
-        llama_cpp.llama_sampler_init_penalties(
-            n_vocab, PENALTY_LAST_N, options.get("repeat_penalty", 1.0), 0.0, 0.0
-        ),
-        llama_cpp.llama_sampler_init_top_k(int(options.get("top_k", 40))),
-        llama_cpp.llama_sampler_init_top_p(options.get("top_p", 0.95), 0),
-        llama_cpp.llama_sampler_init_min_p(options.get("min_p", 0.05), 0),
-        llama_cpp.llama_sampler_init_temp(options.get("temperature", 0.8)),
-        llama_cpp.llama_sampler_init_dist(int(options["seed"])),
-    ]
-
-
 def record_demo() -> None:
     """Logits of a text, greedy continuations and sampled ones of the demo model."""
     with exact(DEMO_MODEL, DEMO_N_CTX) as oracle:
@@ -131,13 +125,21 @@ def record_demo() -> None:
             "greedy": [_greedy_run(oracle, prompt) for prompt in DEMO_PROMPTS],
             "sampled": [
                 _sampled_run(oracle, prompt, options)
-                for prompt in DEMO_PROMPTS[:2]
-                for options in SAMPLED
+                for prompt, options in zip(cycle(DEMO_PROMPTS), SAMPLED, strict=False)
             ],
         }
-    text = json.dumps(runs, indent=1, ensure_ascii=False)
-    (DATA / "demo.json").write_text(text + "\n", encoding="utf-8")
+    (DATA / "demo.json").write_text(_one_run_a_line(runs), encoding="utf-8")
     print(f"demo: least lead {min(run['margin'] for run in runs['greedy']):.4f}")
+
+
+def _one_run_a_line(runs: dict[str, list[dict[str, Any]]]) -> str:
+    kinds = (
+        f"{json.dumps(kind)}: [\n"
+        + ",\n".join(json.dumps(run, ensure_ascii=False) for run in rows)
+        + "\n]"
+        for kind, rows in runs.items()
+    )
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
 
 
 def _greedy_run(oracle: Oracle, prompt: str) -> dict[str, Any]:
@@ -152,8 +154,8 @@ def _greedy_run(oracle: Oracle, prompt: str) -> dict[str, Any]:
     }
 
 
-def _sampled_run(oracle: Oracle, prompt: str, options: dict[str, float]) -> dict[str, Any]:
-    chain = sampler_chain(options, oracle.n_vocab)
+def _sampled_run(oracle: Oracle, prompt: str, options: dict[str, Any]) -> dict[str, Any]:
+    chain = sampler_chain(oracle, options)
     tokens = oracle.sample(oracle.tokenize(prompt), DEMO_N_TOKENS, chain)
     text = oracle.text(tokens)
     return {"prompt": prompt, "options": options, "tokens": tokens, "text": text}
