@@ -1,0 +1,31 @@
+"""Whole models on the emulated device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import model_contract
+import pytest
+
+DEVICE = "emulated"
+
+
+def test_greedy_tokens_of_a_trained_model_are_llama_cpps(shared: Path) -> None:
+    model_contract.check_greedy_text(DEVICE, shared, n_tok=20)
+
+
+def test_logits_of_each_architecture_are_llama_cpps(shared: Path, tmp_path: Path) -> None:
+    model_contract.check_architectures(DEVICE, shared, tmp_path)
+
+
+@pytest.mark.slow
+def test_no_quantisation_is_further_off_than_llama_cpps(shared: Path) -> None:
+    model_contract.check_quantisations(DEVICE, shared)
+
+
+def test_graphs_and_fusion_change_no_result(tmp_path: Path) -> None:
+    model_contract.check_modes_agree(DEVICE, tmp_path)
+
+
+def test_every_cache_type_works(tmp_path: Path) -> None:
+    model_contract.check_cache_types(DEVICE, tmp_path)

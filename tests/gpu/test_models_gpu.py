@@ -1,0 +1,43 @@
+"""Whole models on a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import model_contract
+import pytest
+
+from gguf_run.cuda.device import Device
+from gguf_run.errors import DeviceError
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("gpu")]
+
+DEVICE = "cuda"
+
+
+def test_greedy_tokens_of_a_trained_model_are_llama_cpps(shared: Path) -> None:
+    model_contract.check_greedy_text(DEVICE, shared, n_tok=100)
+
+
+def test_logits_of_each_architecture_are_llama_cpps(shared: Path, tmp_path: Path) -> None:
+    model_contract.check_architectures(DEVICE, shared, tmp_path)
+
+
+def test_no_quantisation_is_further_off_than_llama_cpps(shared: Path) -> None:
+    model_contract.check_quantisations(DEVICE, shared)
+
+
+def test_graphs_and_fusion_change_no_result(tmp_path: Path) -> None:
+    model_contract.check_modes_agree(DEVICE, tmp_path)
+
+
+def test_every_cache_type_works(tmp_path: Path) -> None:
+    model_contract.check_cache_types(DEVICE, tmp_path)
+
+
+def test_the_device_goes_on_after_running_out_of_memory(gpu: Device) -> None:
+    with pytest.raises(DeviceError, match="out of device memory"):
+        gpu.alloc(gpu.memory_total * 2)
+    buffer = gpu.alloc(1 << 20)
+    gpu.fill(buffer, 7)
+    assert gpu.download(buffer, "uint8", (1 << 20,)).min() == 7

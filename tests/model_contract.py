@@ -1,0 +1,86 @@
+"""What whole models must do on a device, as functions of its name: the tests of the emulator and of
+a GPU call the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from cases import nmse
+from make_gguf import write_model
+
+from gguf_run import Model
+
+ARCHS = ("llama", "qwen2", "qwen3", "phi3")
+"""Those of the recorded architectures that can be run."""
+
+LOGITS_NMSE = 1e-4
+"""Of float32 weights against llama.cpp's float32; caches are F16 on a device."""
+
+
+def check_greedy_text(device: str, shared: Path, n_tok: int) -> None:
+    """The tokens that llama.cpp draws of a trained model, `n_tok` of each run."""
+    runs = json.loads((shared / "models" / "stories260K.greedy.json").read_text())["runs"]
+    with Model(shared / "models" / "stories260K.gguf", device) as model:
+        for run in runs:
+            chunks = model.generate(run["prompt"], n_tok, temperature=0)
+            assert [c.token for c in chunks] == run["tokens"][:n_tok]
+
+
+def check_architectures(device: str, shared: Path, folder: Path) -> None:
+    """The logits that llama.cpp computes of a tiny model of each architecture."""
+    subprocess.run([sys.executable, shared / "archs" / "make.py", folder, "11"], check=True)
+    for arch in ARCHS:
+        recorded = np.load(shared / "archs" / f"{arch}.npz")
+        with Model(folder / f"{arch}.gguf", device) as model:
+            error = nmse(model.logits(recorded["tokens"]), recorded["logits"])
+        assert error <= LOGITS_NMSE, f"{arch}: NMSE {error:.3g}"
+
+
+def check_quantisations(device: str, shared: Path) -> None:
+    """No type is further from exact arithmetic than llama.cpp's own products are."""
+    worse = []
+    for path in sorted((shared / "quants").glob("wide-*.gguf")):
+        recorded = np.load(path.with_suffix(".npz"))
+        allowed = nmse(recorded["llama_cpp"], recorded["exact"])
+        with Model(path, device) as model:
+            found = nmse(model.logits(recorded["tokens"]), recorded["exact"])
+        if not found <= max(allowed, LOGITS_NMSE):
+            worse.append(f"{path.stem}: NMSE {found:.3g}, llama.cpp's own {allowed:.3g}")
+    assert not worse, "\n".join(worse)
+
+
+def check_modes_agree(device: str, folder: Path) -> None:
+    """Graphs change no bit, a second run neither; fusion changes rounding alone."""
+    path = folder / "llama.gguf"
+    write_model("llama", path)
+    tokens = [1, *range(300, 320)]
+
+    def logits(fuse: bool, use_graphs: bool) -> np.ndarray:
+        with Model(path, device, n_batch=4, fuse=fuse, use_graphs=use_graphs) as model:
+            first, second = model.logits(tokens), model.logits(tokens)
+        assert first.tobytes() == second.tobytes()
+        return first
+
+    plain = logits(fuse=True, use_graphs=False)
+    assert logits(fuse=True, use_graphs=True).tobytes() == plain.tobytes()
+    assert nmse(logits(fuse=False, use_graphs=True), plain) <= 1e-9
+
+
+def check_cache_types(device: str, folder: Path) -> None:
+    """Quantised caches stay near the reference's with the same types."""
+    path = folder / "llama-wide-heads.gguf"
+    write_model("llama-wide-heads", path)
+    tokens = [1, *range(290, 380)]
+    for kind in ("F32", "F16", "Q8_0", "Q4_0"):
+        results = []
+        for where in (device, "cpu"):
+            with Model(path, where, cache_type_k=kind, cache_type_v=kind) as model:
+                results.append(model.logits(tokens))
+        # A value at the edge of a quantisation step may fall to either side.
+        tolerance = LOGITS_NMSE if kind in ("F32", "F16") else 1e-2
+        assert nmse(*results) <= tolerance, kind
