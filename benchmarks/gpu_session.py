@@ -1,0 +1,149 @@
+"""Everything that is measured on a GPU machine, in one run: tests, sanitizers, loading, speed.
+
+    python benchmarks/gpu_session.py tests sanitize load bench --model qwen3-4b-Q4_0.gguf
+
+Each part writes a table `<gpu>-<part>.csv` to --out; every row says on which GPU, driver, CuPy and
+commit it was measured. `--model` names files for `load` and `bench`; speed does not depend on the
+values of the weights, so files of a real shape with random weights do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cupy  # noqa: TID251
+
+from gguf_run import Model
+from gguf_run.bench import Workload, as_markdown, bench
+
+ROOT = Path(__file__).resolve().parents[1]
+N_PROMPT, N_GEN, DEPTH = (512, 2048), 128, 8192
+LOADS = 3
+SANITIZERS = ("memcheck", "racecheck")
+
+
+def machine(commit: str | None) -> dict[str, str]:
+    """What every row says of where it was measured."""
+    runtime = cupy.cuda.runtime
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return {
+        "gpu": runtime.getDeviceProperties(0)["name"].decode(),
+        "driver": subprocess.check_output(query, text=True).splitlines()[0].strip(),
+        "cuda": str(runtime.runtimeGetVersion()),
+        "cupy": cupy.__version__,
+        "commit": commit or _head(),
+    }
+
+
+def _head() -> str:
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.check_output(command, cwd=ROOT, text=True).strip()
+
+
+def run_tests(arguments: Iterable[str], wrapper: Iterable[str] = ()) -> dict[str, Any]:
+    """Run pytest on the GPU tests -> counts and seconds; what fails is printed."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [*wrapper, sys.executable, "-m", "pytest", "-q", "-m", "gpu", *arguments]
+        done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
+        if not report.exists():
+            return {"exit_code": done.returncode}
+        suite = next(ElementTree.parse(report).iter("testsuite"))
+    counts = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    return {"exit_code": done.returncode, **counts, "seconds": suite.get("time", "")}
+
+
+def tests() -> list[dict[str, Any]]:
+    """A row a folder of tests."""
+    return [{"suite": "tests/gpu", **run_tests(["tests/gpu"])}]
+
+
+def sanitize() -> list[dict[str, Any]]:
+    """The op cases under compute-sanitizer, a row a tool; exit code 99 where it found something."""
+    rows = []
+    for tool in SANITIZERS:
+        wrapper = ["compute-sanitizer", f"--tool={tool}", "--error-exitcode=99"]
+        found = run_tests(["tests/gpu/test_op_cases_gpu.py", "-k", "unfused"], wrapper)
+        rows.append({"tool": tool, **found})
+    return rows
+
+
+def load(models: Iterable[Path]) -> list[dict[str, Any]]:
+    """Seconds until a model is ready, kernels compiled and the file in the page cache."""
+    rows = []
+    for path in models:
+        seconds = []
+        for _ in range(LOADS + 1):
+            start = perf_counter()
+            with Model(path, "cuda", n_ctx=4096) as model:
+                seconds.append(perf_counter() - start)
+                n_bytes = sum(t.n_bytes for t in model.file.tensors.values())
+        best = min(seconds[1:])
+        rows.append(
+            {
+                "model": path.name,
+                "bytes": n_bytes,
+                "first_seconds": f"{seconds[0]:.3f}",
+                "best_seconds": f"{best:.3f}",
+                "gigabytes_per_second": f"{n_bytes / best / 1e9:.2f}",
+            }
+        )
+    return rows
+
+
+def speed(models: Iterable[Path]) -> list[dict[str, Any]]:
+    """Prompts, generation, and generation at depth, in llama-bench's fields."""
+    work = [*(Workload(n_prompt=n) for n in N_PROMPT), Workload(n_gen=N_GEN)]
+    work.append(Workload(n_gen=N_GEN, n_depth=DEPTH))
+    rows = []
+    for path in models:
+        n_ctx = max(w.n_tok for w in work)
+        with Model(path, "cuda", n_ctx=n_ctx, n_batch=max(N_PROMPT)) as model:
+            found = bench(model, work)
+        print(as_markdown(found), flush=True)
+        rows += [{k: v for k, v in asdict(row).items() if k != "samples_ns"} for row in found]
+    return rows
+
+
+def write(rows: list[dict[str, Any]], where: Mapping[str, str], path: Path) -> None:
+    """A table of the rows, each with the machine it was measured on."""
+    fields = list(dict.fromkeys(key for row in rows for key in (*row, *where)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **where} for row in rows)
+    print(path.read_text(), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="+", choices=("tests", "sanitize", "load", "bench"))
+    parser.add_argument("--model", dest="models", type=Path, action="append", default=[])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--commit", help="where the checkout has no .git")
+    options = parser.parse_args()
+    where = machine(options.commit)
+    name = where["gpu"].removeprefix("NVIDIA ").replace(" ", "-").lower()
+    parts = {
+        "tests": tests,
+        "sanitize": sanitize,
+        "load": lambda: load(options.models),
+        "bench": lambda: speed(options.models),
+    }
+    for part in options.parts:
+        write(parts[part](), where, options.out / f"{name}-{part}.csv")
+
+
+if __name__ == "__main__":
+    main()
