@@ -9,6 +9,7 @@ from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
 from gguf_run.cuda.lowering import LOWERINGS, WORKSPACES, Call, Lowering
 from gguf_run.cuda.room import check_room
+from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
 from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_them
@@ -43,6 +44,7 @@ class CudaBackend:
         self.caches: dict[str, Buffer] = {}
         self._arena = device.alloc(0)
         self._results = Outputs(device)
+        self._streams = [device.main, *(device.stream() for _ in range(MAX_STREAMS - 1))]
         self._use_graphs = use_graphs
         self._progress = progress
         self._kernels: dict[KernelSource, Mapping[str, Kernel]] = {}
@@ -100,6 +102,7 @@ class CudaBackend:
             inputs,
             outputs,
             self._results,
+            self._streams,
             self._use_graphs,
         )
 

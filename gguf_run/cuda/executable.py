@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gguf_run.cuda.device import Buffer, Device, Event, Graph, Kernel, Stream
 from gguf_run.cuda.lowering import Call
-from gguf_run.cuda.schedule import place
+from gguf_run.cuda.schedule import Placement, place
 from gguf_run.cuda.staging import Inputs, Outputs
 from gguf_run.errors import DeviceError
 from gguf_run.graph import Tensor
@@ -45,7 +45,7 @@ class CudaExecutable:
     A first run is often the only one: the last batch of a prompt may have any length.
 
     Errors name the step where the device tells: a device with `debug` waits after each launch, and
-    then nothing is captured.
+    then nothing is captured. `streams` begin with the main stream; branches use the others.
     """
 
     device: Device
@@ -54,6 +54,7 @@ class CudaExecutable:
     inputs: Inputs
     outputs: Sequence[tuple[Tensor, Buffer]]
     results: Outputs
+    streams: Sequence[Stream]
     use_graphs: bool
     _graph: Graph | None = field(default=None)
     _has_run: bool = field(default=False)
@@ -102,26 +103,27 @@ class CudaExecutable:
 
     def capture(self) -> None:
         """Record all steps as a graph, which `start` replays from now on."""
+        placements = place([bound.step.edges for bound in self.steps], len(self.streams))
+        # Events live until the end of the capture, which refers to them.
+        events: dict[int, Event] = {}
         with self.device.capture() as graph:
-            self._fork_and_join()
+            others = self.streams[1 : 1 + max(p.stream for p in placements)]
+            begin = self.device.record(self.streams[0])
+            for stream in others:
+                self.device.wait(begin, stream)
+            self._launch_branches(placements, events)
+            ends = [self.device.record(stream) for stream in others]
+            for end in ends:
+                self.device.wait(end, self.streams[0])
         self._graph = graph
 
-    def _fork_and_join(self) -> None:
-        """Launch all steps, independent ones in streams of their own."""
-        placements = place([bound.step.edges for bound in self.steps])
+    def _launch_branches(self, placements: Sequence[Placement], events: dict[int, Event]) -> None:
+        """Launch all steps in their streams; `events` gets the marks that others wait for."""
         awaited = {step for p in placements for step in p.waits}
-        streams: list[Stream | None] = [None]
-        streams += [self.device.stream() for _ in range(max(p.stream for p in placements))]
-        events: dict[int, Event] = {}
-        begin = self.device.record()
-        for stream in streams[1:]:
-            self.device.wait(begin, stream)
         for bound, placement in zip(self.steps, placements, strict=True):
-            stream = streams[placement.stream]
+            stream = self.streams[placement.stream]
             for step in placement.waits:
                 self.device.wait(events[step], stream)
             self.launch(bound, stream)
             if bound.step.index in awaited:
                 events[bound.step.index] = self.device.record(stream)
-        for stream in streams[1:]:
-            self.device.wait(self.device.record(stream))

@@ -23,7 +23,7 @@ class Placement:
     waits: tuple[int, ...]
 
 
-def place(edges: Sequence[Sequence[int]], n_stream: int = MAX_STREAMS) -> list[Placement]:
+def place(edges: Sequence[Sequence[int]], n_stream: int) -> list[Placement]:
     """`edges[i]` are the steps before i that must have finished when step i starts."""
     placements: list[Placement] = []
     last = [-1] * n_stream

@@ -30,7 +30,7 @@ def done_before(placements: list[Placement]) -> list[set[int]]:
 
 @given(edges())
 def test_every_edge_is_kept(needed: list[tuple[int, ...]]) -> None:
-    placements = place(needed)
+    placements = place(needed, MAX_STREAMS)
     for step, done in enumerate(done_before(placements)):
         assert set(needed[step]) <= done
         assert placements[step].stream < MAX_STREAMS
@@ -38,7 +38,7 @@ def test_every_edge_is_kept(needed: list[tuple[int, ...]]) -> None:
 
 @given(edges())
 def test_no_step_waits_for_what_is_known_to_be_done(needed: list[tuple[int, ...]]) -> None:
-    placements = place(needed)
+    placements = place(needed, MAX_STREAMS)
     for index, placement in enumerate(placements):
         for step in placement.waits:
             fewer = [*placements[: index + 1]]
@@ -48,12 +48,12 @@ def test_no_step_waits_for_what_is_known_to_be_done(needed: list[tuple[int, ...]
 
 
 def test_a_chain_stays_in_one_stream() -> None:
-    assert place([(), (0,), (1,), (2,)]) == [Placement(0, ())] * 4
+    assert place([(), (0,), (1,), (2,)], MAX_STREAMS) == [Placement(0, ())] * 4
 
 
 def test_branches_run_beside_each_other_and_join() -> None:
     q, k, v = (0,), (0,), (0,)
-    placements = place([(), q, k, v, (1, 2, 3)])
+    placements = place([(), q, k, v, (1, 2, 3)], MAX_STREAMS)
     assert [p.stream for p in placements[:4]] == [0, 0, 1, 2]
     assert [p.waits for p in placements] == [(), (), (0,), (0,), (1, 2)]
     assert placements[4].stream == 2
