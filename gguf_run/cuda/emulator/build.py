@@ -25,6 +25,9 @@ _FLAGS = [
     "-fno-gnu-unique",
     "-U_FORTIFY_SOURCE",
 ]
+# Thread-local variables by one load; a kernel's shared memory is found by a quick call.
+_RUNTIME_FLAGS = [*_FLAGS, "-ftls-model=initial-exec"]
+_TLS_FLAGS = ["-mtls-dialect=gnu2"] if platform.machine() == "x86_64" else []
 # CUDA code reads floats as ints through pointers, and its arithmetic neither traps nor sets errno.
 _KERNEL_FLAGS = [
     "-fvisibility=hidden",
@@ -36,8 +39,7 @@ _KERNEL_FLAGS = [
     "-w",
 ]
 _CHECK_FLAGS = ["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]
-# `extern __shared__ T name[];` declares the block's dynamic shared memory: a pointer to where it
-# lies.
+# `extern __shared__ T name[];` becomes a pointer to where the block's dynamic shared memory lies.
 _DYNAMIC_SHARED = re.compile(
     r"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?([\w:<>\s]+?)\s+"
     r"(?:(?:__align__|alignas)\s*\(\s*\d+\s*\)\s*)?(\w+)\s*\[\s*\]\s*;"
@@ -49,19 +51,17 @@ class Compiler:
 
     def __init__(self, cache: FileCache, capability: int, checks: bool) -> None:
         self._cache = cache
-        self._flags = [*_FLAGS, *_KERNEL_FLAGS, *(_CHECK_FLAGS if checks else ())]
+        self._flags = [*_FLAGS, *_TLS_FLAGS, *_KERNEL_FLAGS, *(_CHECK_FLAGS if checks else ())]
         self._flags += [f"-D__CUDA_ARCH__={capability}0", "-include", "cuda_emu.h"]
 
     def runtime(self) -> Path:
         """The shared library of the runtime."""
-        text = (_HERE / "runtime.cpp").read_text()
-        key = key_of(text, _FLAGS, *_environment())
-        return self._cache.get(f"emulator-{key}.so", lambda: _compile(text, _FLAGS, _HERE))
+        text = flatten(_HERE / "runtime.cpp")
+        key = key_of(text, _RUNTIME_FLAGS, *_environment())
+        return self._cache.get(f"emulator-{key}.so", lambda: _compile(text, _RUNTIME_FLAGS, _HERE))
 
     def module(self, source: KernelSource) -> tuple[Path, str]:
-        """The shared library of a kernel file with a table of the kernels asked for, and its flat
-        text.
-        """
+        """The shared library of a kernel file and its flat text; a table names its kernels."""
         text = flatten(source.path)
         rows = "".join(f'  EMU_ROW("{name}", &{name}),\n' for name in source.names)
         code = (
@@ -83,9 +83,7 @@ def _dynamic_shared(match: re.Match[str]) -> str:
 @functools.cache
 def _environment() -> tuple[str, ...]:
     """What a compiled file depends on besides its text: headers, compiler, processor."""
-    headers = [p.read_text() for p in sorted(_INCLUDE.glob("*.h"))] + [
-        (_HERE / "runtime.h").read_text()
-    ]
+    headers = [path.read_text() for path in (*sorted(_INCLUDE.glob("*.h")), _HERE / "runtime.h")]
     version = _run(["g++", "--version"]).stdout
     try:
         flags = re.search(r"^(?:flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.M)

@@ -57,7 +57,7 @@ int emu_barrier(int id, unsigned n_threads, int predicate);  // n_threads 0: the
 void emu_yield();                                            // a spinning thread lets others run
 void emu_copy_async(void* target, const void* source, unsigned n_bytes, unsigned n_source_bytes);
 void emu_copy_commit();
-void emu_copy_wait(unsigned n_groups);  // all but the last n_groups; ~0u: everything, uncommitted too
+void emu_copy_wait(unsigned n_groups);  // all groups but the last n_groups
 void emu_mbarrier_init(unsigned long long* barrier, unsigned n_arrivals);
 void emu_mbarrier_arrive(unsigned long long* barrier, unsigned n_bytes_expected);
 void emu_mbarrier_wait(unsigned long long* barrier, unsigned parity);
