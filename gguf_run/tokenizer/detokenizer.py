@@ -29,8 +29,8 @@ class Pieces:
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
         self._bytes: dict[int, bytes] = {}
-        escaped = vocab.pre is None or vocab.pre.escape_spaces
-        self._spell: Callable[[str], bytes] = _spaced if escaped else _from_alphabet
+        plain = vocab.pre is None or vocab.pre.raw
+        self._spell: Callable[[str], bytes] = _spaced if plain else _from_alphabet
 
     def of(self, token: int, special: bool) -> bytes:
         """The bytes of a token; of control and unknown tokens none unless `special`."""

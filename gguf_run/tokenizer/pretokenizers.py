@@ -135,7 +135,7 @@ _DIGITS_FROM_RIGHT = Cut(
     r"(?<=\p{N})\p{N}{3}|\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))", "merged_with_previous"
 )
 # The same for ASCII digits; a group keeps the text after it.
-_SUPER_DIGITS = Cut(r"[0-9]{3}(?=(?:[0-9]{3})*(?![0-9]))|(?<=[0-9])\G[0-9]{3}", "merged_with_next")
+_SUPER_DIGITS = Cut(r"(?<=[0-9])\G[0-9]{3}|[0-9]{3}(?=(?:[0-9]{3})*(?![0-9]))", "merged_with_next")
 
 _CJK_KANA = Cut(r"[\x{4e00}-\x{9fa5}\x{3040}-\x{30ff}]+")
 _CJK_HANGUL = Cut(r"[[\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]&&[^\s]]+")
