@@ -48,6 +48,9 @@ class Backend(Protocol):
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan a graph with the fusions that this backend has kernels for, or with none."""
 
+    def load(self, plans: List[Plan]) -> None:
+        """Load what `plans` need; `DeviceError`, before anything is, where there is no room."""
+
     def prepare(self, plan: Plan) -> Executable:
         """Bind a plan to memory."""
 
@@ -94,8 +97,10 @@ class Engine:
         return Sequence(self.pool, self.n_ctx)
 
     def warm_up(self) -> None:
-        """Make the executable of a single token, which checks and loads all that a step needs."""
-        self._executable(BatchShape(1))
+        """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
+        shapes = (BatchShape(1), BatchShape(min(self.n_batch, self.n_ctx)))
+        self.backend.load([self.plan(shape) for shape in shapes])
+        self._executable(shapes[0])
 
     def plan(self, batch: BatchShape) -> Plan:
         """The plan of one batch shape."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,9 @@ class ReferenceBackend:
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan `graph`; fused steps run as their parts, one after another."""
         return make_plan(graph, FUSIONS if fuse else ())
+
+    def load(self, plans: Sequence[Plan]) -> None:
+        """Nothing: weights are read, and decoded, when first used."""
 
     def prepare(self, plan: Plan) -> ReferenceExecutable:
         """Bind `plan` to memory; the caches are shared by all plans of this backend."""
