@@ -201,5 +201,6 @@ def _rope_scaling(keys: Keys, n_ctx_train: int) -> RopeScaling:
         freq_scale=1.0 if kind == "none" else 1.0 / factor,
         ext_factor=1.0 if kind == "yarn" else 0.0,
         attn_factor=keys.number("rope.scaling.attn_factor", 1.0),
-        n_ctx_orig=keys.integer("rope.scaling.original_context_length", n_ctx_train, high=1 << 31),
+        n_ctx_orig=keys.integer("rope.scaling.original_context_length", 0, low=0, high=1 << 31)
+        or n_ctx_train,
     )
