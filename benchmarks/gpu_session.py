@@ -17,6 +17,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,10 +26,13 @@ import cupy  # noqa: TID251
 
 from gguf_run import Model
 from gguf_run.bench import Workload, as_markdown, bench
+from gguf_run.cuda.select import open_device
+from gguf_run.cuda.upload import Transfer, Uploader
 
 ROOT = Path(__file__).resolve().parents[1]
 N_PROMPT, N_GEN, DEPTH = (512, 2048), 128, 8192
 LOADS = 3
+READERS, SLOT_BYTES = (1, 2, 4, 8, 12), (1 << 20, 2 << 20, 4 << 20, 8 << 20)
 SANITIZERS = ("memcheck", "racecheck")
 
 
@@ -101,6 +105,31 @@ def load(models: Iterable[Path]) -> list[dict[str, Any]]:
     return rows
 
 
+def upload(models: Iterable[Path]) -> list[dict[str, Any]]:
+    """Rates of files to the device by the number of readers and the size of their slots."""
+    rows = []
+    with open_device("cuda") as device:
+        for path, n_reader, slot_bytes in product(models, READERS, SLOT_BYTES):
+            target = device.alloc(path.stat().st_size)
+            uploader = Uploader(device, n_reader, slot_bytes)
+            seconds = []
+            for _ in range(LOADS + 1):
+                start = perf_counter()
+                uploader.upload([Transfer(path, 0, target)])
+                device.synchronize()
+                seconds.append(perf_counter() - start)
+            rate = target.n_bytes / min(seconds[1:]) / 1e9
+            rows.append(
+                {
+                    "model": path.name,
+                    "readers": n_reader,
+                    "slot_bytes": slot_bytes,
+                    "gigabytes_per_second": f"{rate:.2f}",
+                }
+            )
+    return rows
+
+
 def speed(models: Iterable[Path]) -> list[dict[str, Any]]:
     """Prompts, generation, and generation at depth, in llama-bench's fields."""
     work = [*(Workload(n_prompt=n) for n in N_PROMPT), Workload(n_gen=N_GEN)]
@@ -128,7 +157,9 @@ def write(rows: list[dict[str, Any]], where: Mapping[str, str], path: Path) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="+", choices=("tests", "sanitize", "load", "bench"))
+    parser.add_argument(
+        "parts", nargs="+", choices=("tests", "sanitize", "upload", "load", "bench")
+    )
     parser.add_argument("--model", dest="models", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--commit", help="where the checkout has no .git")
@@ -138,6 +169,7 @@ def main() -> None:
     parts = {
         "tests": tests,
         "sanitize": sanitize,
+        "upload": lambda: upload(options.models),
         "load": lambda: load(options.models),
         "bench": lambda: speed(options.models),
     }
