@@ -15,7 +15,45 @@ from enum import Enum
 from math import prod
 from typing import Any
 
+from gguf_run.graph_params import (
+    AttentionParams,
+    Gating,
+    GluParams,
+    NormParams,
+    Params,
+    RopeMode,
+    RopeParams,
+    RouterParams,
+    ScaleParams,
+    TopKParams,
+)
 from gguf_run.quants import QuantType, quant_type
+
+__all__ = [
+    "F16",
+    "F32",
+    "GLU_OPS",
+    "I32",
+    "OPS",
+    "Q8_1",
+    "REFERENCE_ONLY_OPS",
+    "UNARY_OPS",
+    "VIEW_OPS",
+    "AttentionParams",
+    "Gating",
+    "GluParams",
+    "Graph",
+    "Kind",
+    "NormParams",
+    "Params",
+    "RopeMode",
+    "RopeParams",
+    "RouterParams",
+    "ScaleParams",
+    "Tensor",
+    "TopKParams",
+    "contiguous_strides",
+]
 
 F32 = quant_type("F32")
 F16 = quant_type("F16")
@@ -28,12 +66,22 @@ GLU_OPS = ("swiglu", "geglu", "reglu", "geglu_erf", "geglu_quick")
 VIEW_OPS = ("reshape", "view")
 """Ops that move no data: their result is another look at their source's bytes."""
 
+UNARY_OPS = ("silu", "gelu", "relu", "sqr", "sigmoid", "softplus")
+"""x * sigmoid(x), gelu (tanh), max(x, 0), x^2, 1 / (1 + exp(-x)), log(1 + exp(x))."""
+
 OPS = (
     *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
     *("cast", "add", "mul", "scale", "softcap", "soft_max", "argmax", "top_k"),
     *GLU_OPS,
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""
+
+REFERENCE_ONLY_OPS = (
+    *("mul_mat_id", "mul_mat_batched", "add_id", "concat", "swiglu_oai"),
+    *("moe_ids", "moe_weights", "moe_sum"),
+    *UNARY_OPS,
+)
+"""Ops that are not yet on the GPU; one that gets its kernel moves to `OPS`."""
 
 
 class Kind(Enum):
@@ -43,73 +91,6 @@ class Kind(Enum):
     WEIGHT = "weight"
     CACHE = "cache"
     OP = "op"
-
-
-class RopeMode(Enum):
-    """Which elements of a head RoPE rotates together."""
-
-    NORM = "norm"
-    """Neighbours: (0, 1), (2, 3), ..."""
-    NEOX = "neox"
-    """Halves: (0, n_dims / 2), (1, n_dims / 2 + 1), ..."""
-
-
-@dataclass(frozen=True, slots=True)
-class RopeParams:
-    """Rotary embedding with YaRN (arXiv:2309.00071), as ggml's rope op parametrises it.
-
-    `n_dims` leading elements of each head are rotated. Pair i turns by
-    `position * freq_base ** (-2 i / n_dims) / freq_factor[i]`, scaled by `freq_scale`; `ext_factor`
-    > 0 mixes in the unscaled angle for the fast pairs, between the pairs that turn `beta_fast` and
-    `beta_slow` times over `n_ctx_orig` positions. Cosines and sines are multiplied by `attn_factor`
-    (times 1 + 0.1 ln(1 / freq_scale) where `ext_factor` > 0).
-    """
-
-    mode: RopeMode
-    n_dims: int
-    freq_base: float
-    freq_scale: float = 1.0
-    ext_factor: float = 0.0
-    attn_factor: float = 1.0
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
-    n_ctx_orig: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionParams:
-    """Causal attention: key j is seen from position i where `i - window < j <= i`.
-
-    `scale` multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); `window` 0 is none.
-    """
-
-    scale: float
-    window: int = 0
-    softcap: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class NormParams:
-    """`eps` is added to the mean square (rms_norm) or the variance (norm)."""
-
-    eps: float
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleParams:
-    """The factor of `scale`, or the cap of `softcap`."""
-
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class TopKParams:
-    """How many of the largest elements of each row `top_k` returns."""
-
-    k: int
-
-
-Params = RopeParams | AttentionParams | NormParams | ScaleParams | TopKParams | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,6 +263,66 @@ class Graph:
         _require(ok, "mul_mat", "w (n_out, n_in) and x (n_tok, n_in)", w, x)
         return self._op("mul_mat", (x.shape[0], w.shape[0]), (w, x))
 
+    def mul_mat_batched(self, w: Tensor, x: Tensor) -> Tensor:
+        """A product a head: w (n_head, n_out, n_in) of any type, x (n_tok, n_head, n_in) f32
+        -> x[:, h] @ w[h].T (n_tok, n_head, n_out) f32."""
+        ok = len(w.shape) == len(x.shape) == 3 and x.shape[1:] == (w.shape[0], w.shape[2])
+        expected = "w (n_head, n_out, n_in) and x (n_tok, n_head, n_in)"
+        _require(ok, "mul_mat_batched", expected, w, x)
+        return self._op("mul_mat_batched", (*x.shape[:2], w.shape[1]), (w, x))
+
+    # Mixture of experts
+
+    def moe_ids(self, logits: Tensor, params: RouterParams, bias: Tensor | None = None) -> Tensor:
+        """Experts of each token, best first, the lower index first among equals.
+
+        logits (n_tok, n_expert) f32 -> (n_tok, n_used) i32. `bias` (n_expert,) f32 is added to the
+        scores for this choice alone. `SOFTMAX_SELECTED` chooses by the logits.
+        """
+        n = logits.shape[-1]
+        ok = len(logits.shape) == 2 and 0 < params.n_used <= n and n % params.n_group == 0
+        ok = ok and 0 < params.n_group_used <= params.n_group
+        ok = ok and (params.n_group == 1 or n >= 2 * params.n_group)
+        ok = ok and params.n_used <= n // params.n_group * params.n_group_used
+        ok = ok and (bias is None or bias.shape == (n,))
+        srcs = (logits,) if bias is None else (logits, bias)
+        _require(ok, "moe_ids", f"logits (n_tok, n_expert), bias (n_expert,) for {params}", *srcs)
+        return self._op("moe_ids", (logits.shape[0], params.n_used), srcs, params, I32)
+
+    def moe_weights(self, logits: Tensor, ids: Tensor, params: RouterParams) -> Tensor:
+        """Weights of the chosen experts: logits (n_tok, n_expert), ids (n_tok, n_used) i32
+        -> (n_tok, n_used) f32, from scores without the bias."""
+        ok = ids.shape == (logits.shape[0], params.n_used) and ids.dtype is I32
+        _require(ok, "moe_weights", f"logits and ids (n_tok, {params.n_used}) i32", logits, ids)
+        return self._op("moe_weights", ids.shape, (logits, ids), params)
+
+    def mul_mat_id(self, w: Tensor, x: Tensor, ids: Tensor) -> Tensor:
+        """Products with chosen experts: x[t, j] @ w[ids[t, j]].T.
+
+        w (n_expert, n_out, n_in) of any type, x (n_tok, n_used, n_in) or (n_tok, 1, n_in) for the
+        same row at every expert, ids (n_tok, n_used) i32 -> (n_tok, n_used, n_out) f32. x is f32,
+        or cast to F16 or Q8_1.
+        """
+        ok = len(w.shape) == len(x.shape) == 3 and w.shape[2] == x.shape[2] and ids.dtype is I32
+        ok = ok and x.shape[:2] in (ids.shape, (ids.shape[0], 1))
+        expected = "w (n_expert, n_out, n_in), x (n_tok, n_used or 1, n_in), ids (n_tok, n_used)"
+        _require(ok, "mul_mat_id", expected, w, x, ids)
+        return self._op("mul_mat_id", (*ids.shape, w.shape[1]), (w, x, ids))
+
+    def add_id(self, x: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
+        """x (n_tok, n_used, n) + rows[ids[t, j]], with rows (n_expert, n) f32 and ids (n_tok,
+        n_used) i32."""
+        ok = len(x.shape) == 3 and x.shape[:2] == ids.shape and ids.dtype is I32
+        ok = ok and len(rows.shape) == 2 and rows.shape[1] == x.shape[2]
+        _require(ok, "add_id", "x (n_tok, n_used, n), rows (n_expert, n), ids", x, rows, ids)
+        return self._op("add_id", x.shape, (x, rows, ids))
+
+    def moe_sum(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of x (n_tok, n_used, n) by weights (n_tok, n_used) -> (n_tok, n)."""
+        ok = len(x.shape) == 3 and weights.shape == x.shape[:2]
+        _require(ok, "moe_sum", "x (n_tok, n_used, n) and weights (n_tok, n_used)", x, weights)
+        return self._op("moe_sum", (x.shape[0], x.shape[2]), (x, weights))
+
     # Rows to rows
 
     def rms_norm(self, x: Tensor, eps: float) -> Tensor:
@@ -329,9 +370,30 @@ class Graph:
         return self._op("softcap", x.shape, (x,), ScaleParams(cap))
 
     def glu(self, op: str, gate: Tensor, up: Tensor) -> Tensor:
-        """act(gate) * up, both (n_tok, n_ff) (arXiv:2002.05202); `op` is one of `GLU_OPS`."""
+        """act(gate) * up, both (..., n_ff) (arXiv:2002.05202); `op` is one of `GLU_OPS`."""
         _require(op in GLU_OPS and gate.shape == up.shape, op, "gate and up alike", gate, up)
         return self._op(op, gate.shape, (gate, up))
+
+    def swiglu_oai(self, gate: Tensor, up: Tensor, params: GluParams) -> Tensor:
+        """g * sigmoid(alpha g) * (1 + u), both (..., n_ff) (arXiv:2508.10925).
+
+        g is the gate, limited from above; u is up, limited from both sides.
+        """
+        _require(gate.shape == up.shape, "swiglu_oai", "gate and up alike", gate, up)
+        return self._op("swiglu_oai", gate.shape, (gate, up), params)
+
+    def unary(self, op: str, x: Tensor) -> Tensor:
+        """A function of each element; `op` is one of `UNARY_OPS`."""
+        _require(op in UNARY_OPS, op, f"one of {', '.join(UNARY_OPS)}", x)
+        return self._op(op, x.shape, (x,))
+
+    def concat(self, a: Tensor, b: Tensor) -> Tensor:
+        """Heads side by side: a (n_tok, n_head, n), b (n_tok, n_head, m) or (n_tok, 1, m) for the
+        same row at every head -> (n_tok, n_head, n + m)."""
+        ok = len(a.shape) == len(b.shape) == 3
+        ok = ok and b.shape[:2] in (a.shape[:2], (a.shape[0], 1))
+        _require(ok, "concat", "a (n_tok, n_head, n) and b (n_tok, n_head or 1, m)", a, b)
+        return self._op("concat", (*a.shape[:2], a.shape[2] + b.shape[2]), (a, b))
 
     # Attention
 

@@ -79,6 +79,14 @@ class HostWeight:
             return kept
         return self.type.decode(self.stored[ids])
 
+    def matrix(self, index: int) -> npt.NDArray[np.float32]:
+        """Matrix `index` of a stack (n, n_out, n_in), as float32 (n_out, n_in)."""
+        if self._fits():
+            stacked: npt.NDArray[np.float32] = self.decoded[index]
+            return stacked
+        n_out = self.shape[1]
+        return self.type.decode(self.stored[index * n_out : (index + 1) * n_out])
+
     def multiply(self, x: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
         """x (n_tok, n_in) @ weight.T -> out (n_tok, n_out)."""
         if self._fits():

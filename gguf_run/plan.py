@@ -37,6 +37,7 @@ FUSIONS = (
     Fusion("rms_norm_mul", ("rms_norm", "mul")),
     Fusion("rope_set_rows", ("rope", "set_rows")),
     Fusion("mul_mat_add", ("mul_mat", "add")),
+    Fusion("moe_ids_moe_weights", ("moe_ids", "moe_weights"), shared=frozenset({0})),
 )
 """Tried in this order at each op; the first that matches wins."""
 
@@ -299,6 +300,8 @@ def _bytes_read(part: Tensor, inputs: Iterable[Tensor]) -> int:
             continue
         if part.op == "get_rows" and i == 0:
             total += part.shape[0] * s.dtype.row_bytes(s.shape[1])
+        elif part.op == "mul_mat_id" and i == 0:
+            total += min(s.shape[0], part.srcs[2].n_elements) * s.n_bytes // s.shape[0]
         elif part.op == "flash_attn_ext" and i in (1, 2):
             n_page = prod(part.srcs[5].shape)
             total += n_page * s.n_bytes // s.shape[0]

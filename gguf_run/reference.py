@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from math import floor, log, pi
+from math import erf, floor, log, pi
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from gguf_run.graph import (
     F32,
     I32,
     AttentionParams,
+    GluParams,
     NormParams,
     RopeMode,
     RopeParams,
@@ -37,7 +38,8 @@ OpFunction = Callable[..., None]
 REFERENCE: dict[str, OpFunction] = {}
 
 
-def _op(function: OpFunction) -> OpFunction:
+def op(function: OpFunction) -> OpFunction:
+    """Register the function of the op that bears its name."""
     REFERENCE[function.__name__] = function
     return function
 
@@ -49,18 +51,18 @@ NUMPY_DTYPES: dict[QuantType, type[np.generic]] = {
 }
 """Types that NumPy computes with; arrays of all others hold bytes."""
 
-TAKES_STORED_WEIGHT = ("mul_mat", "get_rows")
+TAKES_STORED_WEIGHT = ("mul_mat", "mul_mat_id", "mul_mat_batched", "get_rows")
 """Ops whose first source may be a `HostWeight`; all others get their weights as float32 arrays."""
 
 # Rows
 
 
-@_op
+@op
 def get_rows(t: Tensor, out: Floats, table: HostWeight | Floats, ids: Array) -> None:
     out[...] = table.rows(ids) if isinstance(table, HostWeight) else table[ids]
 
 
-@_op
+@op
 def set_rows(t: Tensor, out: Array, cache: Array, rows: Floats, slots: Array) -> None:
     page_size = cache.shape[2]
     encoded = _encode(rows, t.dtype)
@@ -87,7 +89,7 @@ def _decode(stored: Array, dtype: QuantType) -> Floats:
 # Products
 
 
-@_op
+@op
 def cast(t: Tensor, out: Array, x: Floats) -> None:
     if t.dtype is F16:
         out[...] = x
@@ -100,31 +102,37 @@ def cast(t: Tensor, out: Array, x: Floats) -> None:
     out[:, x.shape[1] :] = scales.reshape(x.shape[0], -1).view(np.uint8)
 
 
-def _activations(x: Array, n_in: int) -> Floats:
-    """What `cast` made, as float32 (n_tok, n_in)."""
+def activations(x: Array, n_in: int) -> Floats:
+    """What `cast` made, as float32 (..., n_in)."""
     if x.dtype != np.uint8:
         return x.astype(np.float32, copy=False)
-    q = x[:, :n_in].view(np.int8).reshape(x.shape[0], -1, 32)
-    scales = np.ascontiguousarray(x[:, n_in:]).view(np.float32).reshape(x.shape[0], -1, 2)
-    return (q * scales[..., :1]).reshape(x.shape[0], n_in)
+    q = x[..., :n_in].view(np.int8).reshape(*x.shape[:-1], -1, 32)
+    scales = np.ascontiguousarray(x[..., n_in:]).view(np.float32).reshape(*x.shape[:-1], -1, 2)
+    return (q * scales[..., :1]).reshape(*x.shape[:-1], n_in)
 
 
-@_op
+@op
 def mul_mat(t: Tensor, out: Floats, w: HostWeight, x: Floats) -> None:
-    w.multiply(_activations(x, w.shape[-1]), out)
+    w.multiply(activations(x, w.shape[-1]), out)
+
+
+@op
+def mul_mat_batched(t: Tensor, out: Floats, w: HostWeight, x: Floats) -> None:
+    for head in range(w.shape[0]):
+        out[:, head] = x[:, head] @ w.matrix(head).T
 
 
 # Rows to rows
 
 
-@_op
+@op
 def rms_norm(t: Tensor, out: Floats, x: Floats) -> None:
     assert isinstance(t.params, NormParams)
     mean_square = np.mean(np.square(x), axis=-1, keepdims=True)
     np.multiply(x, 1.0 / np.sqrt(mean_square + np.float32(t.params.eps)), out=out)
 
 
-@_op
+@op
 def norm(t: Tensor, out: Floats, x: Floats) -> None:
     assert isinstance(t.params, NormParams)
     centred = x - np.mean(x, axis=-1, keepdims=True)
@@ -132,18 +140,24 @@ def norm(t: Tensor, out: Floats, x: Floats) -> None:
     np.multiply(centred, 1.0 / np.sqrt(variance + np.float32(t.params.eps)), out=out)
 
 
-@_op
-def soft_max(t: Tensor, out: Floats, x: Floats) -> None:
+def soft_max_of(x: Floats) -> Floats:
+    """exp(x) / sum(exp(x)) over the last dimension."""
     weights = np.exp(x - np.max(x, axis=-1, keepdims=True))
-    np.divide(weights, np.sum(weights, axis=-1, keepdims=True), out=out)
+    result: Floats = weights / np.sum(weights, axis=-1, keepdims=True)
+    return result
 
 
-@_op
+@op
+def soft_max(t: Tensor, out: Floats, x: Floats) -> None:
+    out[...] = soft_max_of(x)
+
+
+@op
 def argmax(t: Tensor, out: Array, x: Floats) -> None:
     out[...] = np.argmax(x, axis=-1)
 
 
-@_op
+@op
 def top_k(t: Tensor, out: Array, x: Floats) -> None:
     assert isinstance(t.params, TopKParams)
     out[...] = np.argsort(-x, axis=-1, kind="stable")[..., : t.params.k]
@@ -152,75 +166,120 @@ def top_k(t: Tensor, out: Array, x: Floats) -> None:
 # Element by element
 
 
-@_op
+@op
 def add(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
     np.add(a, b, out=out)
 
 
-@_op
+@op
 def mul(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
     np.multiply(a, b, out=out)
 
 
-@_op
+@op
 def scale(t: Tensor, out: Floats, x: Floats) -> None:
     assert isinstance(t.params, ScaleParams)
     np.multiply(x, np.float32(t.params.value), out=out)
 
 
-@_op
+@op
 def softcap(t: Tensor, out: Floats, x: Floats) -> None:
     assert isinstance(t.params, ScaleParams)
     cap = np.float32(t.params.value)
     np.multiply(np.tanh(x / cap), cap, out=out)
 
 
-def _sigmoid(x: Floats) -> Floats:
+@op
+def concat(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
+    out[..., : a.shape[-1]] = a
+    out[..., a.shape[-1] :] = b
+
+
+def sigmoid_of(x: Floats) -> Floats:
+    """1 / (1 + exp(-x))."""
     # exp(-|x|) can't overflow; both branches keep their full precision.
     small = np.exp(-np.abs(x))
     result: Floats = np.where(x >= 0, np.float32(1), small) / (1 + small)
     return result
 
 
-@_op
-def swiglu(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
-    np.multiply(gate * _sigmoid(gate), up, out=out)
+def softplus_of(x: Floats) -> Floats:
+    """log(1 + exp(x))."""
+    return np.logaddexp(x, np.float32(0))
 
 
-@_op
-def geglu(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+def _silu(x: Floats) -> Floats:
+    return x * sigmoid_of(x)
+
+
+def _gelu(x: Floats) -> Floats:
     # The tanh form of GELU (arXiv:1606.08415); x * sigmoid(2 z) = x * (1 + tanh z) / 2.
-    cube = np.float32(0.044715) * gate * gate * gate
-    z = np.float32((2 / pi) ** 0.5) * (gate + cube)
-    np.multiply(gate * _sigmoid(2 * z), up, out=out)
+    z = np.float32((2 / pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x)
+    return x * sigmoid_of(2 * z)
 
 
-@_op
-def reglu(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
-    np.multiply(np.maximum(gate, 0), up, out=out)
-
-
-@_op
-def geglu_erf(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
-    np.multiply(gate * 0.5 * (1 + _erf(gate / np.float32(2**0.5))), up, out=out)
-
-
-@_op
-def geglu_quick(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
-    np.multiply(gate * _sigmoid(np.float32(1.702) * gate), up, out=out)
-
-
-def _erf(x: Floats) -> Floats:
-    from math import erf
-
-    result: Floats = np.vectorize(erf, otypes=[np.float32])(x)
+def _gelu_erf(x: Floats) -> Floats:
+    erf_of = np.vectorize(erf, otypes=[np.float32])
+    result: Floats = x * 0.5 * (1 + erf_of(x / np.float32(2**0.5)))
     return result
+
+
+def _gelu_quick(x: Floats) -> Floats:
+    return x * sigmoid_of(np.float32(1.702) * x)
+
+
+def _relu(x: Floats) -> Floats:
+    return np.maximum(x, 0)
+
+
+def _register_unary(name: str, function: Callable[[Floats], Floats]) -> None:
+    def run(t: Tensor, out: Floats, x: Floats) -> None:
+        out[...] = function(x)
+
+    REFERENCE[name] = run
+
+
+def _register_glu(name: str, function: Callable[[Floats], Floats]) -> None:
+    def run(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+        np.multiply(function(gate), up, out=out)
+
+    REFERENCE[name] = run
+
+
+_UNARY: dict[str, Callable[[Floats], Floats]] = {
+    "silu": _silu,
+    "gelu": _gelu,
+    "relu": _relu,
+    "sqr": np.square,
+    "sigmoid": sigmoid_of,
+    "softplus": softplus_of,
+}
+_GLU: dict[str, Callable[[Floats], Floats]] = {
+    "swiglu": _silu,
+    "geglu": _gelu,
+    "reglu": _relu,
+    "geglu_erf": _gelu_erf,
+    "geglu_quick": _gelu_quick,
+}
+for _name, _function in _UNARY.items():
+    _register_unary(_name, _function)
+for _name, _function in _GLU.items():
+    _register_glu(_name, _function)
+
+
+@op
+def swiglu_oai(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
+    p = t.params
+    assert isinstance(p, GluParams)
+    g = np.minimum(gate, np.float32(p.limit))
+    u = np.clip(up, np.float32(-p.limit), np.float32(p.limit))
+    np.multiply(g * sigmoid_of(np.float32(p.alpha) * g), 1 + u, out=out)
 
 
 # Attention
 
 
-@_op
+@op
 def rope(
     t: Tensor, out: Floats, x: Floats, positions: Array, factors: Floats | None = None
 ) -> None:
@@ -268,7 +327,7 @@ def _rotations(p: RopeParams, positions: Array, factors: Floats | None) -> tuple
     return cos.astype(np.float32)[:, None], sin.astype(np.float32)[:, None]
 
 
-@_op
+@op
 def flash_attn_ext(
     t: Tensor,
     out: Floats,

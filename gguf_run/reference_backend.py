@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+import gguf_run.reference_moe as _moe  # noqa: F401  (registers its ops)
 from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.host_weight import DecodeBudget, HostWeight, default_budget
 from gguf_run.loader import GGUFFile

@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gguf_run"
 
 LAYERS = (
     {"errors"},
-    {"loader", "hparams", "quants", "graph"},
+    {"loader", "hparams", "quants", "graph", "graph_params"},
     {"weights", "plan", "kv_cache", "arch", "tokenizer", "host_weight"},
-    {"reference", "reference_backend", "cuda"},
+    {"reference", "reference_backend", "reference_moe", "cuda"},
     {"sampling", "engine", "generation"},
     {"model"},
     {"bench"},

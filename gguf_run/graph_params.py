@@ -1,0 +1,116 @@
+"""The parameters of ops that have any: what is fixed when the graph is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class RopeMode(Enum):
+    """Which elements of a head RoPE rotates together."""
+
+    NORM = "norm"
+    """Neighbours: (0, 1), (2, 3), ..."""
+    NEOX = "neox"
+    """Halves: (0, n_dims / 2), (1, n_dims / 2 + 1), ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class RopeParams:
+    """Rotary embedding with YaRN (arXiv:2309.00071), as ggml's rope op parametrises it.
+
+    `n_dims` leading elements of each head are rotated. Pair i turns by
+    `position * freq_base ** (-2 i / n_dims) / freq_factor[i]`, scaled by `freq_scale`; `ext_factor`
+    > 0 mixes in the unscaled angle for the fast pairs, between the pairs that turn `beta_fast` and
+    `beta_slow` times over `n_ctx_orig` positions. Cosines and sines are multiplied by `attn_factor`
+    (times 1 + 0.1 ln(1 / freq_scale) where `ext_factor` > 0).
+    """
+
+    mode: RopeMode
+    n_dims: int
+    freq_base: float
+    freq_scale: float = 1.0
+    ext_factor: float = 0.0
+    attn_factor: float = 1.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    n_ctx_orig: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionParams:
+    """Causal attention: key j is seen from position i where `i - window < j <= i`.
+
+    `scale` multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); `window` 0 is none.
+    """
+
+    scale: float
+    window: int = 0
+    softcap: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NormParams:
+    """`eps` is added to the mean square (rms_norm) or the variance (norm)."""
+
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleParams:
+    """The factor of `scale`, or the cap of `softcap`."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TopKParams:
+    """How many of the largest elements of each row `top_k` returns."""
+
+    k: int
+
+
+class Gating(Enum):
+    """How a router turns an expert's logit into its score."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+    SOFTMAX_SELECTED = "softmax over the selected experts"
+    SQRT_SOFTPLUS = "square root of softplus"
+
+
+@dataclass(frozen=True, slots=True)
+class RouterParams:
+    """How a router chooses `n_used` experts of each token and weighs them (arXiv:2412.19437).
+
+    Experts stand in `n_group` equal groups; where there are several, only the experts of the
+    `n_group_used` groups whose two best scores have the largest sums can be chosen. `normalise`
+    divides the weights by their sum (at least 2^-14), then all are multiplied by `scale`.
+    """
+
+    n_used: int
+    gating: Gating = Gating.SOFTMAX
+    normalise: bool = True
+    scale: float = 1.0
+    n_group: int = 1
+    n_group_used: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GluParams:
+    """`swiglu_oai`: the steepness `alpha` of its gate and the `limit` of gate and up."""
+
+    alpha: float
+    limit: float
+
+
+Params = (
+    RopeParams
+    | AttentionParams
+    | NormParams
+    | ScaleParams
+    | TopKParams
+    | RouterParams
+    | GluParams
+    | None
+)
