@@ -24,7 +24,7 @@ BROKEN = KernelSource(
         *("mask_without_self", "misaligned", "misaligned_vector", "index_out_of_array"),
         *("read_at", "write_at", "shared_at", "divide", "trap", "recursion", "unwaited_copy"),
         *("unwaited_bulk", "wrong_byte_count", "misaligned_bulk", "barrier_before_init"),
-        "no_pdl_wait",
+        *("half_a_warp", "no_pdl_wait"),
     ),
 )
 
@@ -55,6 +55,7 @@ def test_new_memory_is_poisoned(device: Device) -> None:
     [
         ("divergent_collectives", "lanes of one mask met in different collectives"),
         ("half_a_barrier", "deadlock: of 32 live threads 16 wait at barriers, 16 in warp coll"),
+        ("half_a_warp", "all 32 lanes of a warp must take part"),
         ("mask_without_self", "a lane is not named in its own mask"),
         ("no_pdl_wait", "launched with pdl=True, but no thread called pdl_wait"),
     ],

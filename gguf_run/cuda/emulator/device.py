@@ -38,17 +38,13 @@ Order = Literal["forward", "reverse", "random"]
 _ORDERS: tuple[Order, ...] = ("forward", "reverse", "random")
 
 
-class _Param(ctypes.Structure):
-    _fields_ = (("size", ctypes.c_int), ("kind", ctypes.c_char))
-
-
 class _Kernel(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("run", ctypes.c_void_p),
         ("shared", ctypes.c_void_p),
         ("n_params", ctypes.c_int),
-        ("params", _Param * 64),
+        ("param_bytes", ctypes.c_int * 64),
     )
 
 
@@ -87,8 +83,9 @@ class EmulatedDevice(Device):
     """A GPU of `capability` made of fibers: one a CUDA thread, a block an OS thread.
 
     `order` is the order in which ready threads run: a kernel must give the same result in each.
-    `checks` also compiles in checks of alignment and of array bounds (about twice the time).
-    `workers` OS threads run blocks side by side. `memory` bytes can be allocated.
+    `checks` also compiles in checks of alignment and of array bounds, at a cost of some percent.
+    `workers` OS threads run the blocks of a large launch side by side; atomic sums of floats then
+    depend on who comes first. `memory` bytes can be allocated.
     """
 
     def __init__(
@@ -97,7 +94,7 @@ class EmulatedDevice(Device):
         *,
         order: Order = "forward",
         seed: int = 0,
-        checks: bool = False,
+        checks: bool = True,
         workers: int = 1,
         capability: int = 90,
         n_sm: int = 8,
@@ -260,7 +257,7 @@ def _load(path: Path, text: str, source: KernelSource) -> Module:
     signatures = parse_signatures(text)
     kernels = {}
     for row, name in zip(table, source.names, strict=False):
-        sizes = [p.size for p in row.params[: row.n_params]]
+        sizes = row.param_bytes[: row.n_params]
         parameters = with_sizes(name, signatures[base_name(name)], sizes)
         kernels[name] = Kernel(name, parameters, ctypes.addressof(row), library)
     return kernels

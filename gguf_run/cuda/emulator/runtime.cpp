@@ -106,6 +106,8 @@ struct Worker {  // what an OS thread's part of a launch keeps for the next one
   DynamicShared shared;
 };
 
+constexpr size_t MIN_THREADS = 4096;  // below that many CUDA threads another OS thread costs more than it gains
+
 struct Run {
   const Kernel* kernel;
   void** arguments;
@@ -182,7 +184,9 @@ int emu_launch(const emu::Kernel* kernel, void** arguments, const unsigned* grid
   r.seed = seed;
   r.order = order;
   r.must_wait = pdl;
-  size_t n_blocks = size_t(grid[0]) * grid[1] * grid[2], n = cooperative ? n_blocks : std::min<size_t>(n_workers, n_blocks);
+  size_t n_blocks = size_t(grid[0]) * grid[1] * grid[2], n_threads = size_t(block[0]) * block[1] * block[2];
+  size_t worthwhile = 1 + n_blocks * n_threads / MIN_THREADS, n = std::min({size_t(n_workers), n_blocks, worthwhile});
+  if (cooperative) n = n_blocks;
   while (workers.size() < n) workers.push_back(new Worker());
   FaultHandlers handlers;
   std::vector<std::thread> threads;

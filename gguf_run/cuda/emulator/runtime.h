@@ -31,16 +31,12 @@ struct Slot {
 };
 using Combine = void (*)(Slot* slots, unsigned lanes);  // run once, by the lane that arrives last
 
-struct Param {  // 'p' pointer, 'i' signed, 'u' unsigned, 'f' floating, 's' struct
-  int size;
-  char kind;
-};
 struct Kernel {  // one row of a module's table; the table ends with a null name
   const char* name;
   void (*run)(void** arguments);
   void* (*shared)();  // some address among the module's static shared memory of this OS thread
   int n_params;
-  Param params[64];
+  int param_bytes[64];
 };
 
 }  // namespace emu

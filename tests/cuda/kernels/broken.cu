@@ -80,4 +80,8 @@ extern "C" __global__ void barrier_before_init() {
   __shared__ unsigned long long full;
   mbarrier_wait(&full, 0);
 }
+extern "C" __global__ void half_a_warp(float* y) {
+  if (threadIdx.x < 16) return;
+  y[0] = warp_sum(1.0f);
+}
 extern "C" __global__ void no_pdl_wait(float* y) { y[0] = 1; }

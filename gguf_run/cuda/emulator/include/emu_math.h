@@ -53,7 +53,6 @@ EMU_FN float __fadd_rn(float a, float b) { return a + b; }
 EMU_FN float __fsub_rn(float a, float b) { return a - b; }
 EMU_FN float __fmul_rn(float a, float b) { return a * b; }
 EMU_FN float __saturatef(float x) { return x > 0 ? (x < 1 ? x : 1) : 0; }
-EMU_FN float exp2f_approx(float x) { return exp2f(x); }
 
 // max and min of numbers as CUDA overloads them; unsigned wins over int of the same width
 #define EMU_MINMAX(T) \
@@ -150,4 +149,8 @@ EMU_LOAD(__ldg) EMU_LOAD(__ldcg) EMU_LOAD(__ldca) EMU_LOAD(__ldcs) EMU_LOAD(__ld
 #define EMU_STORE(name) template <class T> EMU_FN void name(T* p, T value) { *p = value; }
 EMU_STORE(__stcg) EMU_STORE(__stcs) EMU_STORE(__stwb) EMU_STORE(__stwt)
 #undef EMU_STORE
+#if defined(__x86_64__)
 EMU_FN long long clock64() { return __builtin_ia32_rdtsc(); }
+#else
+EMU_FN long long clock64() { return 0; }
+#endif

@@ -1,16 +1,8 @@
-// The table of a module's kernels: entry points and the parameters that the compiler sees.
+// The table of a module's kernels: entry points and the sizes of their parameters.
 #pragma once
 
 namespace emu {
 
-template <class T> struct KindOf { static constexpr char value = 's'; };
-template <class T> struct KindOf<T*> { static constexpr char value = 'p'; };
-#define EMU_KIND(type, kind) \
-  template <> struct KindOf<type> { static constexpr char value = kind; };
-EMU_KIND(bool, 'u') EMU_KIND(char, 'i') EMU_KIND(signed char, 'i') EMU_KIND(unsigned char, 'u') EMU_KIND(short, 'i')
-EMU_KIND(unsigned short, 'u') EMU_KIND(int, 'i') EMU_KIND(unsigned, 'u') EMU_KIND(long, 'i') EMU_KIND(unsigned long, 'u')
-EMU_KIND(long long, 'i') EMU_KIND(unsigned long long, 'u') EMU_KIND(float, 'f') EMU_KIND(double, 'f') EMU_KIND(__half, 'f')
-#undef EMU_KIND
 template <class T> struct Plain { using type = T; };
 template <class T> struct Plain<const T> { using type = T; };
 template <class T> struct Plain<T* __restrict__> { using type = T*; };
@@ -29,7 +21,7 @@ template <class... A, void (*F)(A...)> struct Entry<F> {
   }
   static void run(void** arguments) { call(arguments, typename MakeIndices<sizeof...(A)>::type()); }
   static constexpr Kernel row(const char* name) {
-    return {name, run, shared_address, sizeof...(A), {{int(sizeof(A)), KindOf<typename Plain<A>::type>::value}...}};
+    return {name, run, shared_address, sizeof...(A), {int(sizeof(A))...}};
   }
 };
 

@@ -15,7 +15,8 @@ struct MmaIn {
   const unsigned *a, *b;
 };
 
-template <class Decode> void combine_mma_f32(Slot* slots, unsigned) {
+template <class Decode> void combine_mma_f32(Slot* slots, unsigned lanes) {
+  need_whole_warp(lanes);
   float a[16][16], b[16][8];
   for (int l = 0; l < 32; l++) {
     auto* in = static_cast<const MmaIn*>(slots[l].in);
@@ -43,7 +44,8 @@ template <class Decode> inline void mma_f32(float* d, const unsigned* a, const u
   emu_collective(~0u, &combine_mma_f32<Decode>, &in, d, 0);
 }
 
-inline void combine_mma_s32(Slot* slots, unsigned) {
+inline void combine_mma_s32(Slot* slots, unsigned lanes) {
+  need_whole_warp(lanes);
   int a[16][32], b[32][8];
   for (int l = 0; l < 32; l++) {
     auto* in = static_cast<const MmaIn*>(slots[l].in);
@@ -67,7 +69,8 @@ inline void mma_s32(int* d, const unsigned* a, const unsigned* b) {
   emu_collective(~0u, &combine_mma_s32, &in, d, 0);
 }
 
-template <int N, bool TRANS> void combine_ldmatrix(Slot* slots, unsigned) {
+template <int N, bool TRANS> void combine_ldmatrix(Slot* slots, unsigned lanes) {
+  need_whole_warp(lanes);
   for (int tile = 0; tile < N; tile++)
     for (int l = 0; l < 32; l++) {
       int row = l / 4, column = l % 4 * 2;

@@ -14,6 +14,10 @@ inline void __nanosleep(unsigned) { emu_yield(); }
 
 namespace emu {
 
+inline void need_whole_warp(unsigned lanes) {
+  if (lanes != ~0u) emu_fail("all 32 lanes of a warp must take part, some are missing or have returned");
+}
+
 template <class F> inline void each_lane(unsigned mask, F f) {
   for (unsigned rest = mask; rest; rest &= rest - 1) f(__builtin_ctz(rest));
 }
@@ -38,7 +42,8 @@ inline void combine_ballot(Slot* slots, unsigned mask) {
 }
 
 // The butterfly of shuffles that sums or maximises over the lanes, in its order of operations, as one collective.
-template <class T, class F, int WIDTH> void combine_butterfly(Slot* slots, unsigned) {
+template <class T, class F, int WIDTH> void combine_butterfly(Slot* slots, unsigned lanes) {
+  need_whole_warp(lanes);
   T value[32], other[32];
   for (int i = 0; i < 32; i++) memcpy(&value[i], slots[i].in, sizeof(T));
   for (int step = WIDTH / 2; step; step /= 2) {
@@ -113,6 +118,10 @@ template <class T> inline T __reduce_min_sync(unsigned mask, T v) { return emu::
 inline unsigned __reduce_and_sync(unsigned mask, unsigned v) { return emu::reduce<emu::And>(mask, v); }
 inline unsigned __reduce_or_sync(unsigned mask, unsigned v) { return emu::reduce<emu::Or>(mask, v); }
 
+namespace emu {
+template <class T> struct Identity { using type = T; };
+template <class T> using Same = typename Identity<T>::type;  // takes any number, T is deduced elsewhere
+}  // namespace emu
 template <class T, class F> inline T emu_atomic(T* p, F update) {
   T old, value;
   __atomic_load(p, &old, __ATOMIC_SEQ_CST);
@@ -121,8 +130,8 @@ template <class T, class F> inline T emu_atomic(T* p, F update) {
   return old;
 }
 #define EMU_ATOMIC(name, expression) \
-  template <class T> inline T name(T* p, decltype(T() + T()) v_) { \
-    return emu_atomic(p, [=](T old) { T v = T(v_); return T(expression); }); \
+  template <class T> inline T name(T* p, emu::Same<T> v) { \
+    return emu_atomic(p, [=](T old) { return T(expression); }); \
   }
 EMU_ATOMIC(atomicAdd, old + v)
 EMU_ATOMIC(atomicSub, old - v)
@@ -135,7 +144,8 @@ EMU_ATOMIC(atomicXor, old ^ v)
 EMU_ATOMIC(atomicInc, old >= v ? 0 : old + 1)
 EMU_ATOMIC(atomicDec, old == 0 || old > v ? v : old - 1)
 #undef EMU_ATOMIC
-template <class T> inline T atomicCAS(T* p, T compare, T value) {
+template <class T> inline T atomicCAS(T* p, emu::Same<T> compare_, emu::Same<T> value) {
+  T compare = compare_;
   __atomic_compare_exchange(p, &compare, &value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
   return compare;
 }
