@@ -85,7 +85,7 @@ class EmulatedDevice(Device):
     `order` is the order in which ready threads run: a kernel must give the same result in each.
     `checks` also compiles in checks of alignment and of array bounds, at a cost of some percent.
     `workers` OS threads run the blocks of a large launch side by side; atomic sums of floats then
-    depend on who comes first. `memory` bytes can be allocated.
+    depend on who comes first. `memory` bytes can be allocated, by default all that the host has.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class EmulatedDevice(Device):
         workers: int = 1,
         capability: int = 90,
         n_sm: int = 8,
-        memory: int = 64 << 30,
+        memory: int | None = None,
     ) -> None:
         self.name = "emulated"
         self.arch = "emulated"
@@ -108,7 +108,8 @@ class EmulatedDevice(Device):
             64 if capability == 75 else 99 if capability in (86, 89, 120) else 227
         ) * 1024
         self.main: Stream = EmulatedStream()
-        self._memory = Memory(memory)
+        host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._memory = Memory(host if memory is None else memory)
         self._order = _ORDERS.index(order)
         self._seed = seed
         self._workers = workers

@@ -37,29 +37,35 @@ class Allocation:
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes
         room = -(-n_bytes // ALIGNMENT) * ALIGNMENT
-        self._inner = -(-max(room, 1) // PAGE) * PAGE
-        size = self._inner + 2 * PAGE
+        inner = -(-max(room, 1) // PAGE) * PAGE
+        size = inner + 2 * PAGE
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         base = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
         if base in (None, ctypes.c_void_p(-1).value):
             raise DeviceError(f"{n_bytes} bytes asked for, but the system has no memory for them")
         _libc.mprotect(base, PAGE, 0)
-        _libc.mprotect(base + PAGE + self._inner, PAGE, 0)
-        self._first = base + PAGE
-        self.ptr = self._first + self._inner - room
-        self.end = self._first + self._inner
-        view(self._first, self._inner)[:] = _GUARD
+        _libc.mprotect(base + PAGE + inner, PAGE, 0)
+        self.end = base + PAGE + inner
+        self.ptr = self.end - room
         view(self.ptr, n_bytes)[:] = POISON
+        behind = self.ptr + n_bytes
+        self._guards = {
+            "ahead of": (base + PAGE, bytes([_GUARD]) * (inner - room)),
+            "behind": (behind, bytes([_GUARD]) * (self.end - behind)),
+        }
+        self._set_guards()
         self._finalizer = weakref.finalize(self, _libc.munmap, base, size)
 
     def check(self) -> None:
         """Raise DeviceError where a kernel wrote beside the content."""
-        before = view(self._first, self.ptr - self._first)
-        after = view(self.ptr + self.n_bytes, self.end - self.ptr - self.n_bytes)
-        for where, bytes_ in (("ahead of", before), ("behind", after)):
-            if (bytes_ != _GUARD).any():
-                bytes_[:] = _GUARD
+        for where, (address, guard) in self._guards.items():
+            if ctypes.string_at(address, len(guard)) != guard:
+                self._set_guards()
                 raise DeviceError(f"a kernel wrote {where} a buffer of {self.n_bytes} bytes")
+
+    def _set_guards(self) -> None:
+        for address, guard in self._guards.values():
+            ctypes.memmove(address, guard, len(guard))
 
 
 class Memory:
