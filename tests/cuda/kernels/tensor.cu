@@ -89,6 +89,14 @@ extern "C" __global__ void reductions(const float* x, float* y) {
   if (threadIdx.x == 0) y[3] = (float)dp4a_us(0xff010203u, 0xff010203, 7);
 }
 
+// y = x + 1, backwards (n) f32: every block reads what another block of the launch ahead wrote. grid * block = n.
+extern "C" __global__ void dependent(const float* x, float* y, int n) {
+  pdl_trigger();
+  pdl_wait();
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  y[n - 1 - i] = x[i] + 1;
+}
+
 // every block adds one and waits for all: a barrier of the grid. Launch cooperatively.
 extern "C" __global__ void grid_barrier(unsigned* counter, int* order) {
   if (threadIdx.x == 0) {
