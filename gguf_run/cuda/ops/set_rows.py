@@ -45,7 +45,7 @@ def rope_set_rows(low: Lowering, step: Step) -> None:
     x, positions = rope.srcs[:2]
     factors = factors_of(rope)
     divisors = None if factors is None else low.at(factors)
-    args = [low.at(x), low.at(positions), divisors, low.at(slots), low.at(cache)]
+    args: list[Any] = [low.at(x), low.at(positions), divisors, low.at(slots), low.at(cache)]
     args.append(rope_struct(rope.params))
     _launch(low, "rope_set_rows", cache, x, args, turns_bytes(rope.params))
 

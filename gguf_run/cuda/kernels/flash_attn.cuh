@@ -1,0 +1,132 @@
+// flash_attn.cuh: what the attention kernels share: how rows are laid out, which keys they see, how results end.
+//
+// A row is one query head of one token. The rows that read one KV head are numbered token by token, the heads of a
+// group side by side: row p is head p % group of token p / group. A tile is rows_per_tile of them, and all of its
+// rows share each load of K and V. Tokens of one sequence stand together; a tile takes the sequences (segments)
+// among its rows one after another.
+//
+// The keys of a segment are cut into n_split parts, each for a block of its own (grid z). A part ends with sums that
+// are not yet divided, and the pair (m, l): the largest score of each row, in units of log2, and the sum of
+// 2^(score - m). flash_attn_combine.cu merges them. With n_split = 1 results are written at once.
+#pragma once
+#include "ptx.cuh"
+
+constexpr float LOG2_E = 1.4426950408889634f;
+
+// Passed by value; the wrapper (ops/flash_attn.py) packs it.
+struct Attention {
+  long long q_stride_tok, q_stride_head;  // elements
+  long long k_row_bytes, v_row_bytes;     // from one key to the next
+  float scale, softcap;                   // softcap 0: none
+  int window;                             // 0: none
+  int n_tok, n_head, n_head_kv;
+  int n_page_max, page_size;
+  int rows_per_tile, n_split;
+};
+
+__device__ __forceinline__ float negative_infinity() { return __int_as_float(0xff800000); }
+
+// The factor of q, and what makes a score of log2 units out of q.k: with a cap c, c tanh(x / c).
+__device__ __forceinline__ float query_scale(const Attention& a) {
+  return a.softcap > 0 ? a.scale / a.softcap : a.scale * LOG2_E;
+}
+__device__ __forceinline__ float cap_score(const Attention& a, float x) {
+  // tanh without overflow: 1 - 2 / (e^2x + 1); for small x its error is 1e-7, times the cap far below a score's own.
+  return a.softcap > 0 ? a.softcap * LOG2_E * (1 - 2 / (exp2f(2 * LOG2_E * x) + 1)) : x;
+}
+
+// A block's rows: sequence and position of each, -1 for rows beyond the last.
+template <int ROWS> struct Rows {
+  static constexpr int N = (ROWS + 31) / 32 * 32;  // so that a warp reads them all
+  int sequence[N], position[N];
+};
+
+// Which rows this block computes.
+struct Tile {
+  int first, n, group, head_kv;  // the first packed row, how many, heads of a group, KV head
+  __device__ int token(int row) const { return (first + row) / group; }
+  __device__ int head(int row) const { return head_kv * group + (first + row) % group; }
+};
+
+// Heavy tiles first: late tokens see the most keys. A barrier must follow.
+template <int ROWS> __device__ __forceinline__ Tile begin_tile(
+    const Attention& a, int tile, int head_kv, const int* positions, const int* seq_ids, Rows<ROWS>& rows) {
+  const int group = a.n_head / a.n_head_kv;
+  const int first = tile * a.rows_per_tile;
+  const Tile t = {first, min(a.rows_per_tile, a.n_tok * group - first), group, head_kv};
+  for (int r = threadIdx.x; r < Rows<ROWS>::N; r += blockDim.x) {
+    rows.sequence[r] = r < t.n ? seq_ids[t.token(r)] : -1;
+    rows.position[r] = r < t.n ? positions[t.token(r)] : -1;
+  }
+  return t;
+}
+
+// Neighbouring rows of one sequence, and the keys that any of them sees: begin <= key < end.
+struct Segment {
+  int sequence, first_row, end_row, begin, end;
+  int lowest;  // the lowest position of its rows
+};
+
+// The segment that starts at first_row; all lanes of a warp call this.
+template <int ROWS> __device__ __forceinline__ Segment segment_at(const Attention& a, const Rows<ROWS>& rows, int first_row) {
+  const int lane = threadIdx.x % 32;
+  Segment s = {rows.sequence[first_row], first_row, 0, 0, 0, 0};
+  unsigned long long same = 0;
+#pragma unroll
+  for (int i = 0; i < Rows<ROWS>::N; i += 32)
+    same |= (unsigned long long)__ballot_sync(~0u, rows.sequence[i + lane] == s.sequence) << i;
+  const int run = __ffsll((long long)~(same >> first_row));
+  s.end_row = run ? first_row + run - 1 : Rows<ROWS>::N;
+  int highest = -1, lowest = 0x7fffffff;
+#pragma unroll
+  for (int i = lane; i < Rows<ROWS>::N; i += 32)
+    if (i >= first_row && i < s.end_row) {
+      highest = max(highest, rows.position[i]);
+      lowest = min(lowest, rows.position[i]);
+    }
+  s.end = warp_max(highest) + 1;
+  s.lowest = -warp_max(-lowest);
+  s.begin = a.window > 0 ? max(0, s.lowest - a.window + 1) : 0;
+  return s;
+}
+
+// Tiles of KEYS keys, first <= tile < end, that this block's part of the segment has.
+struct KeyTiles {
+  int first, end;
+};
+__device__ __forceinline__ KeyTiles key_tiles(const Attention& a, const Segment& s, int keys) {
+  const int first = s.begin / keys, end = max(first, (s.end + keys - 1) / keys);
+  const int each = (end - first + a.n_split - 1) / a.n_split;
+  return {min(end, first + (int)blockIdx.z * each), min(end, first + ((int)blockIdx.z + 1) * each)};
+}
+
+// The row of K or V (in rows of the cache) that holds a key of a sequence.
+__device__ __forceinline__ long long key_row(const Attention& a, const int* block_table, int sequence, int head_kv, int key) {
+  const int page = block_table[(long long)sequence * a.n_page_max + key / a.page_size];
+  return ((long long)page * a.n_head_kv + head_kv) * a.page_size + key % a.page_size;
+}
+
+__device__ __forceinline__ bool sees(const Attention& a, int position, int key) {
+  return key <= position && (a.window <= 0 || key > position - a.window);
+}
+
+// What undivided sums are multiplied by in the end. A row that sees nothing gives zeros.
+__device__ __forceinline__ float final_factor(float m, float l, const float* sinks, int head) {
+  if (sinks) {
+    const float sink = sinks[head] * LOG2_E, top = fmaxf(m, sink);
+    l = l * exp2f(m - top) + exp2f(sink - top);
+    return exp2f(m - top) / l;
+  }
+  return l > 0 ? 1 / l : 0;
+}
+
+// Partial results in the workspace: (rows, n_split, d_v) f32 sums, then (rows, n_split) pairs (m, l).
+struct Partial {
+  float* sums;
+  float2* state;
+  __device__ Partial(float* workspace, const Attention& a, int d_v)
+      : sums(workspace), state((float2*)(workspace + (long long)a.n_tok * a.n_head * a.n_split * d_v)) {}
+};
+__device__ __forceinline__ long long output_row(const Attention& a, const Tile& t, int row) {
+  return (long long)t.token(row) * a.n_head + t.head(row);
+}

@@ -1,0 +1,156 @@
+"""Attention over the paged KV cache: which kernel, how many rows a block, how many parts of the keys.
+
+`choose` decides from shapes and types alone, so that the plan can ask for the workspace first.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from gguf_run.cuda.device import Buffer, Device
+from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
+from gguf_run.graph import AttentionParams, Tensor
+from gguf_run.plan import Step
+
+VEC = kernel_module("flash_attn_vec.cu", ["flash_attn_ext_f32_vec"])
+COMBINE = kernel_module("flash_attn_combine.cu", ["flash_attn_combine_f32"])
+
+VEC_ROWS, VEC_COLUMNS, VEC_BLOCK = 16, 128, 128
+MOST_PARTS = 128
+"""Parts of the keys: more would cost the merge more than they spread."""
+BLOCKS_PER_SM = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How an attention runs: tiles of `rows` packed rows, keys in `n_split` parts."""
+
+    rows: int
+    n_tile: int
+    n_split: int
+    n_key: int
+
+
+def choose(device: Device, t: Tensor) -> Choice:
+    """The kernel and its split for the attention `t` on `device`."""
+    q, k = t.srcs[:2]
+    n_key = _vec_keys(device, q.shape[2])
+    rows = _rows_per_tile(t, VEC_ROWS)
+    n_tile = -(-q.shape[0] * _group(t) // rows)
+    columns = -(-t.shape[2] // VEC_COLUMNS)
+    n_split = _parts(t, device.n_sm * BLOCKS_PER_SM, n_tile * k.shape[1] * columns)
+    return Choice(rows, n_tile, n_split, n_key)
+
+
+def _group(t: Tensor) -> int:
+    """Query heads that read one KV head."""
+    return t.srcs[0].shape[1] // t.srcs[1].shape[1]
+
+
+def _rows_per_tile(t: Tensor, most: int) -> int:
+    """Packed rows a tile: whole tokens where every token has a sequence of its own."""
+    n_tok, n_seq, group = t.shape[0], t.srcs[5].shape[0], _group(t)
+    if n_tok != n_seq:
+        return most
+    return -(-group // -(-group // most))
+
+
+def _parts(t: Tensor, wanted: int, n_block: int) -> int:
+    """Parts of the keys such that about `wanted` blocks run, none with less than a page."""
+    n_page = t.srcs[5].shape[1]
+    return max(1, min(-(-wanted // n_block), n_page, MOST_PARTS))
+
+
+def _vec_keys(device: Device, d_k: int) -> int:
+    """Keys a tile of the vector kernel: the most that the shared memory of a block holds."""
+    for n_key in (32, 16, 8, 4, 2):
+        if _vec_shared(d_k, n_key) <= min(device.max_shared, 64 * 1024):
+            return n_key
+    return 1
+
+
+def _vec_shared(d_k: int, n_key: int) -> int:
+    return 4 * (VEC_ROWS * d_k + n_key * (d_k + 1) + VEC_ROWS * n_key)
+
+
+@workspace("flash_attn_ext")
+def flash_attn_workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
+    """Bytes of the partial results: none where the keys are not split."""
+    t = parts[0]
+    n_split = choose(device, t).n_split
+    n_tok, n_head, d_v = t.shape
+    return n_tok * n_head * n_split * 4 * (d_v + 2) if n_split > 1 else 0
+
+
+@lowering("flash_attn_ext")
+def flash_attn_ext(low: Lowering, step: Step) -> None:
+    """Attention, and the merge of its parts where the keys are split."""
+    t = step.parts[0]
+    choice = choose(low.device, t)
+    scratch = low.workspace(step) if choice.n_split > 1 else None
+    attention = attention_struct(t, choice)
+    _vec(low, t, choice, attention, scratch)
+    if scratch is None:
+        return
+    n_tok, n_head, d_v = t.shape
+    low.launch(
+        COMBINE,
+        "flash_attn_combine_f32",
+        grid=n_tok * n_head,
+        block=128,
+        shared=4 * choice.n_split,
+        args=[scratch, _sinks(low, t), low.at(t), attention, d_v],
+    )
+
+
+def _vec(low: Lowering, t: Tensor, c: Choice, attention: bytes, scratch: Buffer | None) -> None:
+    q, k, v, positions, seq_ids, block_table = t.srcs[:6]
+    d_k, d_v = q.shape[2], t.shape[2]
+    types = [list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)]
+    low.launch(
+        VEC,
+        "flash_attn_ext_f32_vec",
+        grid=(c.n_tile, k.shape[1] * -(-d_v // VEC_COLUMNS), c.n_split),
+        block=VEC_BLOCK,
+        shared=_vec_shared(d_k, c.n_key),
+        args=[
+            *(low.at(x) for x in (q, k, v, positions, seq_ids, block_table)),
+            _sinks(low, t),
+            low.at(t),
+            scratch,
+            attention,
+            *types,
+            d_k,
+            d_v,
+            c.n_key,
+        ],
+    )
+
+
+def _sinks(low: Lowering, t: Tensor) -> Buffer | None:
+    return low.at(t.srcs[6]) if len(t.srcs) > 6 else None
+
+
+def attention_struct(t: Tensor, c: Choice) -> bytes:
+    """The struct `Attention` of kernels/flash_attn.cuh, which see."""
+    q, k, v, _, _, block_table = t.srcs[:6]
+    p = t.params
+    assert isinstance(p, AttentionParams)
+    strides = [*q.strides[:2], _row_bytes(k), _row_bytes(v)]
+    sizes = [
+        p.window,
+        *q.shape[:2],
+        k.shape[1],
+        block_table.shape[1],
+        k.shape[2],
+        c.rows,
+        c.n_split,
+    ]
+    return struct.pack("<4q 2f 8i", *strides, p.scale, p.softcap, *sizes)
+
+
+def _row_bytes(cache: Tensor) -> int:
+    """Bytes from one key's row to the next; a view shows part of each row."""
+    return cache.dtype.row_bytes(cache.strides[2])
