@@ -111,6 +111,7 @@ class HParams:
 
     `n_ff`, `n_head` and `n_head_kv` have one entry a layer. `head_dim_k` and `head_dim_v` are the
     widths of a head's keys (and queries) and values; RoPE turns its `n_rot` leading elements.
+    `norm_rms_eps` is for RMS norms, `norm_eps` for layer norms.
     """
 
     arch: str
@@ -126,6 +127,7 @@ class HParams:
     head_dim_v: int
     n_rot: int
     norm_rms_eps: float
+    norm_eps: float
     rope_freq_base: float
     rope_scaling: RopeScaling
     keys: Keys
@@ -143,7 +145,7 @@ class HParams:
                 "is this a model (and not a vocabulary, adapter or projector alone)?"
             )
         keys = Keys(metadata, arch, source)
-        n_layer = keys.integer("block_count", high=MAX_LAYERS)
+        n_layer = _n_layer(keys)
         n_embd = keys.integer("embedding_length")
         n_head = keys.per_layer("attention.head_count", n_layer, None)
         n_head_kv = keys.per_layer("attention.head_count_kv", n_layer, n_head)
@@ -166,10 +168,17 @@ class HParams:
             head_dim_v=head_dim_v,
             n_rot=keys.integer("rope.dimension_count", head_dim_k, low=0, high=head_dim_k),
             norm_rms_eps=keys.number("attention.layer_norm_rms_epsilon", 1e-5),
+            norm_eps=keys.number("attention.layer_norm_epsilon", 1e-5),
             rope_freq_base=keys.number("rope.freq_base", 10000.0, low=1.0),
             rope_scaling=_rope_scaling(keys, n_ctx_train),
             keys=keys,
         )
+
+
+def _n_layer(keys: Keys) -> int:
+    """Layers without those that predict further tokens, which stand behind them."""
+    n_all = keys.integer("block_count", high=MAX_LAYERS)
+    return n_all - keys.integer("nextn_predict_layers", 0, low=0, high=n_all - 1)
 
 
 def _check_heads(keys: Keys, n_head: tuple[int, ...], n_head_kv: tuple[int, ...]) -> None:

@@ -1,9 +1,13 @@
-"""Llama 1 to 3 (arXiv:2302.13971, arXiv:2407.21783) and the many models exported as `llama`."""
+"""Llama 1 to 3 (arXiv:2302.13971, arXiv:2407.21783), Mixtral (arXiv:2401.04088), and the many
+models exported as `llama`."""
 
 from __future__ import annotations
 
-from gguf_run.arch.blocks import rope_factors, rope_params, transformer
+from functools import partial
+
+from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_factors, rope_params
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.moe import experts, has_experts, router
 from gguf_run.arch.registry import architecture
 from gguf_run.errors import ModelError
 from gguf_run.graph import RopeMode, Tensor
@@ -17,4 +21,10 @@ def llama(b: Builder) -> Tensor:
             f"{b.weights.source}: key llama.rope.dimension_count: expected the head size "
             f"{b.hp.head_dim_k}, found {b.hp.n_rot}"
         )
-    return transformer(b, rope_params(b, RopeMode.NORM), rope_factors(b))
+    rope = partial(attention, rope=rope_params(b, RopeMode.NORM), factors=rope_factors(b))
+    return head(b, pre_norm(b, embed(b), rope, mixtral_ffn if has_experts(b) else ffn))
+
+
+def mixtral_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
+    """Experts as wide as the file's feed-forward."""
+    return experts(b, x, il, router(b), b.hp.n_ff[il])

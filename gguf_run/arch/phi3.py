@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gguf_run.arch.blocks import rope_factors, rope_params, transformer
+from functools import partial
+
+from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_factors, rope_params
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
@@ -10,4 +12,5 @@ from gguf_run.graph import RopeMode, Tensor
 
 @architecture("phi3")
 def phi3(b: Builder) -> Tensor:
-    return transformer(b, rope_params(b, RopeMode.NEOX), rope_factors(b))
+    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX), factors=rope_factors(b))
+    return head(b, pre_norm(b, embed(b), rope, ffn))

@@ -1,13 +1,34 @@
-"""Qwen 2 and 2.5 (arXiv:2407.10671, arXiv:2412.15115): biases on q, k and v."""
+"""Qwen 2 and 2.5 (arXiv:2407.10671, arXiv:2412.15115): biases on q, k and v; and its mixture of
+experts, whose gates are not normalised and whose shared expert has a gate of its own."""
 
 from __future__ import annotations
 
-from gguf_run.arch.blocks import rope_params, transformer
+from functools import partial
+
+from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_params
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.moe import experts, gated_shared_expert, router
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
 
 @architecture("qwen2")
 def qwen2(b: Builder) -> Tensor:
-    return transformer(b, rope_params(b, RopeMode.NEOX))
+    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
+    return head(b, pre_norm(b, embed(b), rope, ffn))
+
+
+@architecture("qwen2moe")
+def qwen2moe(b: Builder) -> Tensor:
+    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
+    return head(b, pre_norm(b, embed(b), rope, qwen2moe_ffn))
+
+
+def qwen2moe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
+    """Routed experts plus the gated shared expert."""
+    keys, n_ff = b.hp.keys, b.hp.n_ff[il]
+    params = router(b, normalise=False)
+    n_routed = keys.integer("expert_feed_forward_length", n_ff // params.n_used)
+    n_shared = keys.integer("expert_shared_feed_forward_length", n_ff)
+    routed = experts(b, x, il, params, n_routed)
+    return b.g.add(routed, gated_shared_expert(b, x, il, n_shared))

@@ -1,13 +1,30 @@
-"""Qwen 3 (arXiv:2505.09388): q and k are RMS-normed per head before RoPE; no biases."""
+"""Qwen 3 (arXiv:2505.09388): q and k are RMS-normed per head before RoPE; no biases; and its
+mixture of experts, without a shared one."""
 
 from __future__ import annotations
 
-from gguf_run.arch.blocks import rope_params, transformer
+from functools import partial
+
+from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_params
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.moe import experts, router
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
 
 @architecture("qwen3")
 def qwen3(b: Builder) -> Tensor:
-    return transformer(b, rope_params(b, RopeMode.NEOX))
+    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
+    return head(b, pre_norm(b, embed(b), rope, ffn))
+
+
+@architecture("qwen3moe")
+def qwen3moe(b: Builder) -> Tensor:
+    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
+    return head(b, pre_norm(b, embed(b), rope, qwen3moe_ffn))
+
+
+def qwen3moe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
+    params = router(b)
+    n_ff = b.hp.keys.integer("expert_feed_forward_length", b.hp.n_ff[il] // params.n_used)
+    return experts(b, x, il, params, n_ff)
