@@ -7,6 +7,7 @@ read as something else. So every launch packs its arguments by the widths that t
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -168,56 +169,84 @@ def with_sizes(
 
 @dataclass(frozen=True, slots=True)
 class PackedArguments:
-    """The values of one launch in the layout of `kernelParams`: `address` points to an array of
-    pointers.
+    """The values of one launch in the layout of `kernelParams`.
+
+    `address` points to an array of pointers, one to each value.
     """
 
     address: int
     keep: tuple[Any, ...] = field(repr=False)
 
 
-def pack(kernel: str, parameters: Sequence[Parameter], arguments: Sequence[Any]) -> PackedArguments:
+def pack(
+    kernel: str, parameters: tuple[Parameter, ...], arguments: Sequence[Any]
+) -> PackedArguments:
     """Arguments packed by the declared widths; raises DeviceError naming kernel and parameter."""
     if len(arguments) != len(parameters):
         names = ", ".join(p.name for p in parameters)
         raise DeviceError(
             f"{kernel} takes {len(parameters)} arguments ({names}), {len(arguments)} were given"
         )
+    layout, offsets = _layout(parameters)
     values = [_value(kernel, p, a) for p, a in zip(parameters, arguments, strict=True)]
-    slots = [value + bytes(-len(value) % 16) for value in values]
-    storage = ctypes.create_string_buffer(b"".join(slots))
-    pointers = (ctypes.c_void_p * max(1, len(slots)))()
-    address = ctypes.addressof(storage)
-    for i, slot in enumerate(slots):
-        pointers[i] = address
-        address += len(slot)
+    try:
+        storage = ctypes.create_string_buffer(layout.pack(*values), layout.size + 1)
+    except (struct.error, OverflowError) as error:
+        raise DeviceError(_misfit(kernel, parameters, values)) from error
+    start = ctypes.addressof(storage)
+    pointers = (ctypes.c_void_p * (len(values) + 1))(*[start + offset for offset in offsets])
     return PackedArguments(ctypes.addressof(pointers), (storage, pointers, *arguments))
 
 
-def _value(kernel: str, parameter: Parameter, argument: Any) -> bytes:
-    p = parameter
-    accepted: Any
-    if p.kind is Kind.POINTER:
-        accepted = isinstance(argument, Buffer) or argument is None
-        argument = argument.ptr if isinstance(argument, Buffer) else 0
-    elif p.kind is Kind.FLOAT:
-        accepted = isinstance(argument, float | np.floating)
-    elif p.kind is Kind.STRUCT:
-        accepted = isinstance(argument, bytes)
-        if accepted and len(argument) == p.size:
-            return bytes(argument)
-    else:
-        accepted = isinstance(argument, int | np.integer | np.bool_)
-    if not accepted or p.kind is Kind.STRUCT:
-        found = f"{len(argument)} bytes" if isinstance(argument, bytes) else repr(argument)
-        raise DeviceError(
-            f"{kernel}: parameter {p.name} takes {p.kind.value} of {p.size} bytes, not {found}"
-        )
-    try:
-        number = argument if p.kind is Kind.FLOAT else int(argument)
-        return struct.pack("<" + _FORMATS[p.kind, p.size], number)
-    except (struct.error, OverflowError) as error:
-        raise DeviceError(
-            f"{kernel}: {argument!r} does not fit parameter {p.name}, "
-            f"{p.kind.value} of {p.size} bytes"
-        ) from error
+def _value(kernel: str, parameter: Parameter, argument: Any) -> int | float | bytes:
+    """The argument as struct packs it; raises DeviceError where it is of another kind."""
+    kind = parameter.kind
+    if kind is Kind.POINTER:
+        if isinstance(argument, Buffer):
+            return argument.ptr
+        if argument is None:
+            return 0
+    elif kind is Kind.FLOAT:
+        if isinstance(argument, float | np.floating):
+            return float(argument)
+    elif kind is Kind.STRUCT:
+        if isinstance(argument, bytes) and len(argument) == parameter.size:
+            return argument
+    elif isinstance(argument, int | np.integer | np.bool_):
+        return int(argument)
+    found = f"{len(argument)} bytes" if isinstance(argument, bytes) else repr(argument)
+    raise DeviceError(
+        f"{kernel}: parameter {parameter.name} takes {kind.value} of {parameter.size} bytes, "
+        f"not {found}"
+    )
+
+
+@functools.cache
+def _layout(parameters: tuple[Parameter, ...]) -> tuple[struct.Struct, tuple[int, ...]]:
+    """The values one behind another, each aligned to 16 bytes, and where each begins."""
+    text, offset, offsets = "<", 0, []
+    for p in parameters:
+        offsets.append(offset)
+        padding = -p.size % 16
+        text += f"{_format(p)}{padding}x"
+        offset += p.size + padding
+    return struct.Struct(text), tuple(offsets)
+
+
+def _format(p: Parameter) -> str:
+    return f"{p.size}s" if p.kind is Kind.STRUCT else _FORMATS[p.kind, p.size]
+
+
+def _misfit(
+    kernel: str, parameters: Sequence[Parameter], values: Sequence[int | float | bytes]
+) -> str:
+    """Which value is too large for its parameter."""
+    for p, value in zip(parameters, values, strict=True):
+        try:
+            struct.pack("<" + _format(p), value)
+        except (struct.error, OverflowError):
+            return (
+                f"{kernel}: {value!r} does not fit parameter {p.name}, "
+                f"{p.kind.value} of {p.size} bytes"
+            )
+    raise AssertionError("every value fits alone")
