@@ -1,0 +1,12 @@
+// keys.cuh: a float and its column as one number, larger where it comes first: the larger value, among equals (0 and
+// -0 are) the lower column. NaN comes after everything else; 0 is no element's key and comes last.
+#pragma once
+
+typedef unsigned long long Key;
+
+__device__ __forceinline__ Key key_of(float x, int column) {
+  const unsigned bits = __float_as_uint(x);
+  const unsigned ordered = x != x ? 0u : x == 0 ? 0x80000000u : bits ^ (bits >> 31 ? ~0u : 0x80000000u);
+  return (Key)ordered << 32 | ~(unsigned)column;
+}
+__device__ __forceinline__ int column_of(Key key) { return (int)~(unsigned)key; }
