@@ -59,10 +59,10 @@ class Keys:
         A default that the vocabulary is too small for is None.
         """
         value = self.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            self.fail(key, "a token id (an integer)", _describe(value))
         if value is None or value in (_UNSET_ID, -1):
             return default if default is not None and default < n_tokens else None
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fail(key, "a token id (an integer)", _describe(value))
         if not 0 <= value < n_tokens:
             self.fail(key, f"a token id in 0..{n_tokens - 1}", str(value))
         return value

@@ -201,7 +201,8 @@ def _scores(keys: Keys, n_tokens: int) -> npt.NDArray[np.float32]:
     values = keys.numbers("scores", "fiu", n_tokens)
     if values is None:
         return np.zeros(n_tokens, np.float32)
-    scores = values[:n_tokens].astype(np.float32)
+    with np.errstate(over="ignore"):  # A float64 beyond float32 is as good as infinite.
+        scores = values[:n_tokens].astype(np.float32)
     if np.isnan(scores).any():
         keys.fail("scores", "numbers", f"NaN at index {int(np.isnan(scores).argmax())}")
     return scores

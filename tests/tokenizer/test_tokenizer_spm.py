@@ -25,7 +25,11 @@ from gguf_run.tokenizer import Tokenizer
 SPACE = "\u2581"
 STORY = {
     **dict.fromkeys([SPACE, "t", "h", "e", "c", "a", "\n"], -9.0),
-    **{f"{SPACE}t": -1.0, "he": -2.0, f"{SPACE}the": -3.0, "ca": -4.0, f"{SPACE}ca": -5.0},
+    f"{SPACE}t": -1.0,
+    "he": -2.0,
+    f"{SPACE}the": -3.0,
+    "ca": -4.0,
+    f"{SPACE}ca": -5.0,
     f"{SPACE}cat": -6.0,
 }
 
