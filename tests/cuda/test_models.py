@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import model_contract
 import pytest
+from make_gguf import write_model
+
+from gguf_run import Model
+from gguf_run.cuda.executable import CudaExecutable
 
 DEVICE = "emulated"
 
@@ -29,3 +34,30 @@ def test_graphs_and_fusion_change_no_result(tmp_path: Path) -> None:
 
 def test_every_cache_type_works(tmp_path: Path) -> None:
     model_contract.check_cache_types(DEVICE, tmp_path)
+
+
+def test_any_order_that_keeps_the_edges_gives_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model("qwen3", tmp_path / "qwen3.gguf")
+    tokens = [1, *range(300, 309)]
+
+    def logits(fuse: bool) -> bytes:
+        with Model(tmp_path / "qwen3.gguf", DEVICE, fuse=fuse) as model:
+            return model.logits(tokens).tobytes()
+
+    in_order = [logits(fuse) for fuse in (True, False)]
+    rng = random.Random(1)
+
+    def start(self: CudaExecutable) -> None:
+        left = list(self.steps)
+        while left:
+            waiting = {bound.step.index for bound in left}
+            ready = [bound for bound in left if not waiting.intersection(bound.step.edges)]
+            chosen = rng.choice(ready)
+            left.remove(chosen)
+            self.launch(chosen)
+
+    monkeypatch.setattr(CudaExecutable, "start", start)
+    for _ in range(3):
+        assert [logits(fuse) for fuse in (True, False)] == in_order
