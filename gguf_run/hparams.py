@@ -74,17 +74,14 @@ class Keys:
         return value
 
     def per_layer(self, key: str, n_layer: int, default: tuple[int, ...] | None) -> tuple[int, ...]:
-        """One integer a layer, from an array of at least `n_layer` or one value for all."""
+        """One integer (or bool) a layer, from an array of at least `n_layer` or one for all."""
         value = self.get(key)
         if isinstance(value, np.ndarray | list):
             items = [v.item() if isinstance(v, np.generic) else v for v in value]
-            ok = len(items) >= n_layer and all(
-                isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= MAX_DIMENSION
-                for v in items
-            )
-            if not ok:
+            ok = all(isinstance(v, int) and 0 <= v <= MAX_DIMENSION for v in items)
+            if not ok or len(items) < n_layer:
                 raise self._fail(f"{self.arch}.{key}", f"{n_layer} non-negative integers", value)
-            return tuple(items[:n_layer])
+            return tuple(int(v) for v in items[:n_layer])
         if value is None and default is not None:
             return default
         return (self.integer(key),) * n_layer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+import numpy as np
 
 from gguf_run.arch.builder import Builder
 from gguf_run.graph import AttentionParams, RopeMode, RopeParams, Tensor
@@ -85,6 +86,26 @@ def rope_factors(b: Builder) -> Tensor | None:
 def attention_params(b: Builder, window: int = 0) -> AttentionParams:
     """Scores over the square root of the head size; the last `window` keys alone, unless 0."""
     return AttentionParams(scale=b.hp.head_dim_k**-0.5, window=window)
+
+
+def window(b: Builder, il: int, period: int, default: int = 0) -> int:
+    """Keys that layer `il` sees (arXiv:2004.05150), 0 for all.
+
+    Of `period` layers the last one sees all; the file may name another period, or say of each layer
+    whether it has a window. `default` is the window where the file names none.
+    """
+    size = b.hp.keys.integer("attention.sliding_window", default, low=0)
+    pattern = b.hp.keys.get("attention.sliding_window_pattern")
+    if isinstance(pattern, list | np.ndarray):
+        flags = b.hp.keys.per_layer("attention.sliding_window_pattern", b.hp.n_layer, None)
+        return size if flags[il] else 0
+    period = b.hp.keys.integer("attention.sliding_window_pattern", period)
+    return 0 if il % period == period - 1 else size
+
+
+def window_base(b: Builder, default: float) -> float:
+    """RoPE's base in layers with a window."""
+    return b.hp.keys.number("rope.freq_base_swa", default, low=1.0)
 
 
 def qkv(b: Builder, x: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,8 +258,3 @@ def head(b: Builder, x: Tensor, norm: Norm = rms_norm) -> Tensor:
     logits = b.g.mul_mat(w, x)
     bias = b.maybe("output.bias", b.hp.n_vocab)
     return logits if bias is None else b.g.add(logits, bias)
-
-
-def with_base(rope: RopeParams, freq_base: float, freq_scale: float) -> RopeParams:
-    """The same RoPE with other frequencies, for layers that look at a window alone."""
-    return replace(rope, freq_base=freq_base, freq_scale=freq_scale)
