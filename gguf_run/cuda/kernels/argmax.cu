@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(N_WARPS == 32 ? 1024 : 256) argmax_f32(
   x += row_start(row, n_inner, strides);
   const int n = n_col / WIDTH, part = (n + gridDim.y - 1) / gridDim.y, stop = min(n, (int)(blockIdx.y + 1) * part);
   Key best = 0;
-#pragma unroll 4
+#pragma unroll 2  // four loads ahead would spill on sm_100
   for (int i = blockIdx.y * part + threadIdx.x; i < stop; i += blockDim.x) {
     const Floats<WIDTH> v = load<WIDTH>(x, i);
 #pragma unroll
