@@ -15,7 +15,10 @@ from gguf_run import Model
 pytestmark = pytest.mark.parity
 
 MAX_NMSE = 1e-6
-ARCHS = (*("llama", "mixtral", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "phi3"),)
+ARCHS = (
+    *("llama", "mixtral", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "phi3", "gemma2", "gemma3"),
+    *("glm4", "glm4moe", "gpt-oss", "deepseek2", "deepseek2-lite"),
+)
 
 
 def nmse(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
