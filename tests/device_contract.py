@@ -97,6 +97,27 @@ def check_branches_of_a_graph(device: Device) -> None:
     assert (device.download(y, np.float32, (64,)) == 1 + 2 + 4 + 1).all()
 
 
+def check_streams_of_a_capture(device: Device) -> None:
+    kernel = device.module(EXAMPLE)["axpy"]
+    x = put(device, np.zeros(4, np.float32))
+    early, side = device.record(), device.stream()
+
+    def forget_to_join() -> None:
+        with device.capture():
+            device.wait(device.record(), side)
+            device.launch(kernel, 1, 32, [1.0, x, x, 4], stream=side)
+
+    def wait_for_what_is_not_captured() -> None:
+        with device.capture():
+            device.wait(early)
+
+    for mistake in (forget_to_join, wait_for_what_is_not_captured):
+        with pytest.raises(DeviceError):
+            mistake()
+    device.launch(kernel, 1, 32, [1.0, x, x, 4])
+    assert not device.download(x, np.float32, (4,)).any()
+
+
 def check_events(device: Device) -> None:
     start = device.record()
     device.fill(device.alloc(1 << 20), 0)

@@ -146,6 +146,29 @@ def test_waiting_is_refused_in_a_capture(device: Device) -> None:
     assert device.download(buffer, np.uint8, (4,)).tolist() == [255] * 4
 
 
+def test_missing_edge_of_a_graph_gives_wrong_results() -> None:
+    results = {}
+    for order in ("forward", "reverse"):
+        device = emulated(order=order)
+        kernel, side = device.module(EXAMPLE)["axpy"], device.stream()
+        x, y = (put(device, np.ones(4, np.float32)) for _ in range(2))
+        with device.capture() as graph:
+            device.wait(device.record(), side)
+            device.launch(kernel, 1, 32, [1.0, x, x, 4], stream=side)
+            device.launch(kernel, 1, 32, [1.0, x, y, 4])  # reads x, but waits for nobody
+            device.wait(device.record(side))
+        graph.replay()
+        results[order] = device.download(y, np.float32, (4,)).tolist()
+    assert results == {"forward": [3, 3, 3, 3], "reverse": [2, 2, 2, 2]}
+
+
+def test_work_in_a_stream_outside_the_capture_is_refused() -> None:
+    device = emulated()
+    stream, buffer = device.stream(), device.alloc(4)
+    with device.capture(), pytest.raises(DeviceError, match="waits for no event of the captured"):
+        device.fill(buffer, 0, stream)
+
+
 def test_fault_outside_of_kernels_is_not_caught() -> None:
     code = (
         "import ctypes, pathlib, sys\n"

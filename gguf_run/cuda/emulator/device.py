@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +28,7 @@ from gguf_run.cuda.device import (
     Stream,
 )
 from gguf_run.cuda.emulator.build import Compiler
+from gguf_run.cuda.emulator.graph import EmulatedEvent, EmulatedGraph, EmulatedStream
 from gguf_run.cuda.emulator.memory import Memory, view
 from gguf_run.cuda.signature import base_name, parse_signatures, with_sizes
 from gguf_run.cuda.source import KernelSource
@@ -48,37 +48,6 @@ class _Kernel(ctypes.Structure):
     )
 
 
-class EmulatedStream:
-    """All work runs at once, in the order of the calls, so a stream needs no state."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmulatedEvent:
-    """A mark whose work is always behind; `time` in seconds."""
-
-    time: float
-
-    def synchronize(self) -> None:
-        """Nothing to wait for."""
-
-    def elapsed_ms(self, start: Event) -> float:
-        """Milliseconds of wall time since `start`."""
-        assert isinstance(start, EmulatedEvent)
-        return (self.time - start.time) * 1e3
-
-
-@dataclass(slots=True)
-class EmulatedGraph:
-    """Work to run again."""
-
-    work: list[Callable[[], None]] = field(default_factory=list)
-
-    def replay(self) -> None:
-        """Run the recorded work in its order."""
-        for step in self.work:
-            step()
-
-
 class EmulatedDevice(Device):
     """A GPU of `capability` made of fibers: one a CUDA thread, a block an OS thread.
 
@@ -87,6 +56,8 @@ class EmulatedDevice(Device):
     `workers` OS threads run the blocks of a large launch side by side; atomic sums of floats then
     depend on who comes first. `memory` bytes can be allocated, by default all that the host has.
     """
+
+    main: EmulatedStream
 
     def __init__(
         self,
@@ -107,10 +78,10 @@ class EmulatedDevice(Device):
         self.max_shared = (
             64 if capability == 75 else 99 if capability in (86, 89, 120) else 227
         ) * 1024
-        self.main: Stream = EmulatedStream()
+        self.main = EmulatedStream()
         host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._memory = Memory(host if memory is None else memory)
-        self._order = _ORDERS.index(order)
+        self._order: Order = order
         self._seed = seed
         self._workers = workers
         self._recording: EmulatedGraph | None = None
@@ -145,21 +116,23 @@ class EmulatedDevice(Device):
     def upload_async(
         self, buffer: Buffer, pinned: npt.NDArray[np.uint8], stream: Stream | None = None
     ) -> Event:
-        self._do(lambda: ctypes.memmove(buffer.ptr, pinned.ctypes.data, pinned.nbytes))
+        buffer.at(0, pinned.nbytes)
+        self._do(stream, lambda: ctypes.memmove(buffer.ptr, pinned.ctypes.data, pinned.nbytes))
         return self.record(stream)
 
     def download_async(
         self, pinned: npt.NDArray[np.uint8], buffer: Buffer, stream: Stream | None = None
     ) -> Event:
-        self._do(lambda: ctypes.memmove(pinned.ctypes.data, buffer.ptr, pinned.nbytes))
+        buffer.at(0, pinned.nbytes)
+        self._do(stream, lambda: ctypes.memmove(pinned.ctypes.data, buffer.ptr, pinned.nbytes))
         return self.record(stream)
 
     def copy(self, target: Buffer, source: Buffer, stream: Stream | None = None) -> None:
         target.at(0, source.n_bytes)
-        self._do(lambda: ctypes.memmove(target.ptr, source.ptr, source.n_bytes))
+        self._do(stream, lambda: ctypes.memmove(target.ptr, source.ptr, source.n_bytes))
 
     def fill(self, buffer: Buffer, byte: int, stream: Stream | None = None) -> None:
-        self._do(lambda: view(buffer.ptr, buffer.n_bytes).fill(byte))
+        self._do(stream, lambda: view(buffer.ptr, buffer.n_bytes).fill(byte))
 
     # -- kernels -----------------------------------------------------------------------------------
 
@@ -180,7 +153,7 @@ class EmulatedDevice(Device):
             raise DeviceError(f"{launch}: the emulated device has no clusters")
         if launch.cooperative and np.prod(launch.grid) > 16 * self.n_sm:
             raise DeviceError(f"{launch}: too many blocks to run at once")
-        self._do(lambda: self._run(launch))
+        self._do(stream, lambda: self._run(launch))
 
     def _run(self, launch: Launch) -> None:
         sizes = ctypes.c_uint * 3
@@ -194,7 +167,7 @@ class EmulatedDevice(Device):
             ctypes.c_uint(self._workers),
             ctypes.c_int(launch.cooperative),
             ctypes.c_int(launch.pdl),
-            ctypes.c_int(self._order),
+            ctypes.c_int(_ORDERS.index(self._order)),
             ctypes.c_uint(self._seed),
             error,
             ctypes.c_uint(len(error)),
@@ -217,19 +190,25 @@ class EmulatedDevice(Device):
         return EmulatedStream()
 
     def record(self, stream: Stream | None = None) -> Event:
-        return EmulatedEvent(time.perf_counter())
+        graph = self._recording
+        after = None if graph is None else graph.tail(self._stream(stream))
+        return EmulatedEvent(time.perf_counter(), after)
 
     def wait(self, event: Event, stream: Stream | None = None) -> None:
-        pass
+        assert isinstance(event, EmulatedEvent)
+        if self._recording is not None:
+            self._recording.wait(event, self._stream(stream))
 
     @contextmanager
     def capture(self) -> Iterator[Graph]:
         self._refuse_in_capture("another capture")
-        graph = self._recording = EmulatedGraph()
+        graph = self._recording = EmulatedGraph(self._order, self._seed)
+        graph.begin(self.main)
         try:
             yield graph
         finally:
             self._recording = None
+        graph.end(self.main)
 
     def synchronize(self) -> None:
         self._refuse_in_capture("waiting")
@@ -238,11 +217,17 @@ class EmulatedDevice(Device):
     def close(self) -> None:
         self._recording = None
 
-    def _do(self, work: Callable[[], Any]) -> None:
+    def _do(self, stream: Stream | None, work: Callable[[], Any]) -> None:
         if self._recording is None:
             work()
         else:
-            self._recording.work.append(work)
+            self._recording.add(self._stream(stream), work)
+
+    def _stream(self, stream: Stream | None) -> EmulatedStream:
+        if stream is None:
+            return self.main
+        assert isinstance(stream, EmulatedStream)
+        return stream
 
     def _refuse_in_capture(self, what: str) -> None:
         if self._recording is not None:
