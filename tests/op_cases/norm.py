@@ -111,6 +111,7 @@ CASES = [
     rotated(
         "more heads than a block takes", rms_norm_mul_rope(3, 11, 256, RopeParams(NEOX, 64, 1e4))
     ),
+    rotated("many tokens", rms_norm_mul_rope(20, 19, 64, RopeParams(NEOX, 64, 1e4))),
     rotated("frequency factors", rms_norm_mul_rope(2, 2, 64, RopeParams(NEOX, 64, 1e4), True)),
     rotated("heads from column 40", heads_of_fused_qkv(40)),
     rotated("heads from column 7", heads_of_fused_qkv(7)),

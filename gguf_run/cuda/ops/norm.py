@@ -27,6 +27,8 @@ NORM = kernel_module(
         *(f"rms_norm_mul_rope_f32<{w}>" for w in WIDTHS),
     ],
 )
+HEADS = 4
+"""Heads that a block normalises and rotates at a time, a warp each."""
 MAX_HEAD = 2048
 """Columns of a head of which four, and their turns, fit the shared memory of every GPU."""
 
@@ -59,13 +61,13 @@ def rms_norm_mul_rope(low: Lowering, step: Step) -> None:
     n_tok, n_head, n_col = x.shape
     require_f32(step.op, x, w)
     rows = Rows(n_tok * n_head, n_col, n_head, ((x.strides[0], x.strides[1]),))
-    heads = heads_per_block(n_col)
+    heads = _heads_per_block(low, n_tok * n_head, n_col)
     low.launch(
         NORM,
         f"rms_norm_mul_rope_f32<{width(low, rows, (x,))}>",
         grid=(n_tok, -(-n_head // heads)),
-        block=128,
-        shared=turns_bytes(out.params) + 4 * 4 * n_col,
+        block=32 * HEADS,
+        shared=turns_bytes(out.params) + HEADS * 4 * n_col,
         args=[
             low.at(x),
             low.at(w),
@@ -103,6 +105,12 @@ def _is_rotated(parts: tuple[Tensor, ...]) -> bool:
     """Whether the rows are the very heads that are rotated."""
     _, weighted, rotated = parts
     return _is_weighted(parts) and rotated.srcs[0] is weighted and rotated.shape[2] <= MAX_HEAD
+
+
+def _heads_per_block(low: Lowering, n_rows: int, n_col: int) -> int:
+    """One round of heads where the device has room for all blocks, else as many as for rope."""
+    few = n_rows <= 2 * low.device.n_sm * HEADS
+    return HEADS if few else max(HEADS, heads_per_block(n_col))
 
 
 def _launch(low: Lowering, normed: Tensor, out: Tensor, *weights: Tensor) -> None:
