@@ -31,6 +31,7 @@ from gguf_run.quants import QuantType, quant_type
 
 __all__ = [
     "F16",
+    "F16_SCALED",
     "F32",
     "GLU_OPS",
     "I32",
@@ -59,6 +60,8 @@ F32 = quant_type("F32")
 F16 = quant_type("F16")
 I32 = quant_type("I32")
 Q8_1 = quant_type("Q8_1")
+F16_SCALED = QuantType("F16_SCALED", -1, 32, 68)
+"""Activations as tensor cores take them (see `Graph.cast`); no type of files."""
 
 GLU_OPS = ("swiglu", "geglu", "reglu", "geglu_erf", "geglu_quick")
 """Gated units `act(gate) * up`: silu, gelu (tanh), relu, gelu (erf), x * sigmoid(1.702 x)."""
@@ -245,19 +248,24 @@ class Graph:
     # Products
 
     def cast(self, x: Tensor, dtype: QuantType) -> Tensor:
-        """x f32 (n_tok, n_col) as F16 or Q8_1, the forms in which products may take activations.
+        """x f32 (n_tok, n_col) as Q8_1 or F16_SCALED, the forms in which products may take
+        activations; n_col is a multiple of 32.
 
         A row of Q8_1 is n_col int8 numbers q, then for each 32 of them two f32: the scale
         d = max|x| / 127 (q = round(x / d)) and d times the sum of the block's q.
+
+        F16_SCALED is n_tok rows of n_col f16 numbers x / s, then s of each row as f32, the power of
+        two that brings the row's largest |x| to 2^14 ... 2^15: so none overflows. The rest of the
+        bytes is unused.
         """
-        ok = len(x.shape) == 2 and dtype in (F16, Q8_1) and x.shape[1] % dtype.block_size == 0
-        _require(ok, "cast", f"rows of blocks of {dtype.block_size} to F16 or Q8_1", x)
+        ok = len(x.shape) == 2 and dtype in (F16_SCALED, Q8_1) and x.shape[1] % 32 == 0
+        _require(ok, "cast", "rows of blocks of 32 to Q8_1 or F16_SCALED", x)
         return self._op("cast", x.shape, (x,), None, dtype)
 
     def mul_mat(self, w: Tensor, x: Tensor) -> Tensor:
         """w (n_out, n_in) of any type, x (n_tok, n_in) -> x @ w.T (n_tok, n_out) f32.
 
-        x is f32, or cast to F16 or Q8_1.
+        x is f32, or cast to Q8_1 or F16_SCALED.
         """
         ok = len(w.shape) == len(x.shape) == 2 and w.shape[1] == x.shape[1]
         _require(ok, "mul_mat", "w (n_out, n_in) and x (n_tok, n_in)", w, x)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gguf_run.graph import (
     F16,
+    F16_SCALED,
     F32,
     I32,
     AttentionParams,
@@ -91,8 +92,12 @@ def _decode(stored: Array, dtype: QuantType) -> Floats:
 
 @op
 def cast(t: Tensor, out: Array, x: Floats) -> None:
-    if t.dtype is F16:
-        out[...] = x
+    if t.dtype is F16_SCALED:
+        # frexp gives the exponent above the largest number's.
+        scale = np.ldexp(np.float32(1), np.frexp(np.abs(x).max(axis=-1))[1] - 15)
+        flat, split = out.reshape(-1), 2 * x.size
+        flat[:split] = (x / scale[:, None]).astype(np.float16).reshape(-1).view(np.uint8)
+        flat[split : split + scale.nbytes] = scale.view(np.uint8)
         return
     blocks = x.reshape(x.shape[0], -1, 32)
     d = np.abs(blocks).max(axis=-1) / np.float32(127)
@@ -106,6 +111,12 @@ def activations(x: Array, n_in: int) -> Floats:
     """What `cast` made, as float32 (..., n_in)."""
     if x.dtype != np.uint8:
         return x.astype(np.float32, copy=False)
+    if x.shape[-1] == F16_SCALED.row_bytes(n_in):
+        numbers, n_row = x.size // x.shape[-1] * n_in, x.size // x.shape[-1]
+        flat = x.reshape(-1)
+        scale = flat[2 * numbers : 2 * numbers + 4 * n_row].view(np.float32)
+        h = flat[: 2 * numbers].view(np.float16).reshape(*x.shape[:-1], n_in)
+        return h.astype(np.float32) * scale.reshape(*x.shape[:-1], 1)
     q = x[..., :n_in].view(np.int8).reshape(*x.shape[:-1], -1, 32)
     scales = np.ascontiguousarray(x[..., n_in:]).view(np.float32).reshape(*x.shape[:-1], -1, 2)
     return (q * scales[..., :1]).reshape(*x.shape[:-1], n_in)

@@ -1,22 +1,35 @@
-"""Weights on the device, as the file stores them."""
+"""The weights on the device: one copy of each, in the layout that its kernels read.
+
+Matrices keep their numbers: a kernel gathers quantised ones into planes (`layout.py`), floats
+lie as in the file. Vectors (norms, biases) are few and meet f32 numbers: they become f32.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
 
-from gguf_run.cuda.device import Buffer, Device, Progress
+import numpy as np
+
+from gguf_run.cuda.activations import activations_as_products_take_them
+from gguf_run.cuda.device import Buffer, Device, Kernel, Progress, Stream
+from gguf_run.cuda.layout import LAYOUTS, Layout, is_float, layout_of
+from gguf_run.cuda.lowering import kernel_module
 from gguf_run.cuda.upload import Transfer, Uploader
-from gguf_run.graph import Graph, Tensor
+from gguf_run.graph import Tensor
 from gguf_run.loader import GGUFFile
 
+__all__ = ["DeviceWeights", "activations_as_products_take_them"]
 
-def activations_as_products_take_them(graph: Graph) -> Graph:
-    """`graph` with casts of activations to the types that the products' kernels read."""
-    return graph
+STAGING_BYTES = 32 << 20
+"""Device memory through which rows pass on their way into planes; more where one row is longer."""
+MAX_GRID_ROWS = 65535
+
+REPACK = kernel_module("repack.cu", ["repack_plane"])
 
 
 class DeviceWeights:
-    """The weights of `file` on `device`, loaded as they are asked for."""
+    """The matrices and vectors of `file` on `device`, each loaded once, whoever uses it."""
 
     def __init__(self, file: GGUFFile, device: Device) -> None:
         self._file = file
@@ -24,31 +37,136 @@ class DeviceWeights:
         self._buffers: dict[str, Buffer] = {}
 
     def n_bytes(self, leaves: Iterable[Tensor]) -> int:
-        """Device memory that loading these takes, those that are there left out."""
-        return sum(t.n_bytes for t in leaves if t.name not in self._buffers)
+        """Device memory that loading `leaves` takes, those on the device left out."""
+        missing = self._missing(leaves)
+        return sum(map(resident_bytes, missing)) + self._staging_bytes(missing)
+
+    def buffer(self, leaf: Tensor) -> Buffer:
+        """The memory of a weight of the graph, loaded now if it isn't there yet."""
+        if leaf.name not in self._buffers:
+            self.load([leaf])
+        return self._buffers[leaf.name]
 
     def load(self, leaves: Iterable[Tensor], progress: Progress | None = None) -> None:
-        """Put weights onto the device that aren't there."""
-        missing = [t for t in leaves if t.name not in self._buffers]
+        """Bring `leaves` to the device and wait for them; `progress(what, done, total)` in bytes.
+
+        Raises ModelError for a type that no kernel takes, GGUFError where the file can't be read,
+        DeviceError where memory runs out; what had arrived by then stays.
+        """
+        missing = self._missing(leaves)
         if not missing:
             return
-        done, total = 0, sum(t.n_bytes for t in missing)
+        for leaf in missing:
+            _check(leaf)
+        total, done = sum(leaf.n_bytes for leaf in missing), 0
 
-        def count(n_bytes: int) -> None:
+        def arrived(n: int) -> None:
             nonlocal done
-            done += n_bytes
+            done += n
             if progress is not None:
                 progress("weights", done, total)
 
-        Uploader(self._device).upload(self._transfers(missing), count)
+        for leaf in missing:
+            if is_vector(leaf):
+                self._buffers[leaf.name] = self._vector(leaf)
+                arrived(leaf.n_bytes)
+        matrices = [leaf for leaf in missing if not is_vector(leaf)]
+        targets = {leaf.name: self._device.alloc(resident_bytes(leaf)) for leaf in matrices}
+        Uploader(self._device).upload(self._transfers(matrices, targets), arrived)
+        self._device.synchronize()
+        self._buffers.update(targets)
 
-    def _transfers(self, leaves: Iterable[Tensor]) -> Iterator[Transfer]:
-        for t in leaves:
-            info = self._file.tensors[t.name]
-            buffer = self._buffers[t.name] = self._device.alloc(t.n_bytes)
-            yield Transfer(info.path, info.offset, buffer)
+    def _missing(self, leaves: Iterable[Tensor]) -> list[Tensor]:
+        wanted = {leaf.name: leaf for leaf in leaves if leaf.name not in self._buffers}
+        return list(wanted.values())
 
-    def buffer(self, leaf: Tensor) -> Buffer:
-        """Where `leaf` lies; loaded now if it isn't there."""
-        self.load([leaf])
-        return self._buffers[leaf.name]
+    def _vector(self, leaf: Tensor) -> Buffer:
+        values = leaf.dtype.decode(self._file.data(leaf.name))
+        buffer = self._device.alloc(values.nbytes)
+        self._device.upload(buffer, values.astype(np.float32, copy=False))
+        return buffer
+
+    def _staging_bytes(self, leaves: Sequence[Tensor]) -> int:
+        rows = [_row_bytes(leaf) for leaf in leaves if _planes(leaf) is not None]
+        return max(STAGING_BYTES, *rows) if rows else 0
+
+    def _transfers(
+        self, leaves: Sequence[Tensor], targets: dict[str, Buffer]
+    ) -> Iterator[Transfer]:
+        """What to read and where to; rows for planes come through one staging buffer."""
+        n_bytes = self._staging_bytes(leaves)
+        staging = self._device.alloc(n_bytes) if n_bytes else None
+        for leaf in leaves:
+            info, target, layout = self._file.tensors[leaf.name], targets[leaf.name], _planes(leaf)
+            if layout is None or staging is None:
+                yield Transfer(info.path, info.offset, target)
+                continue
+            n_row, row_bytes = prod(leaf.shape[:-1]), _row_bytes(leaf)
+            resident = layout.row_bytes(leaf.shape[-1])
+            step = staging.n_bytes // row_bytes
+            for row in range(0, n_row, step):
+                count = min(step, n_row - row)
+                part = staging.at(0, count * row_bytes)
+                repack = self._repack(
+                    part, target.at(row * resident, count * resident), count, leaf, layout
+                )
+                yield Transfer(info.path, info.offset + row * row_bytes, part, repack)
+
+    def _repack(
+        self, source: Buffer, target: Buffer, n_row: int, leaf: Tensor, layout: Layout
+    ) -> Callable[[Stream], None]:
+        kernel = self._kernel()
+        n_block = leaf.shape[-1] // layout.block_size
+        row_bytes = layout.row_bytes(leaf.shape[-1])
+
+        def launch(stream: Stream) -> None:
+            offset = 0
+            for plane in layout.planes:
+                size = plane.row_bytes(n_block)
+                self._device.launch(
+                    kernel,
+                    (-(-size // 4096), min(n_row, MAX_GRID_ROWS)),
+                    256,
+                    [
+                        *(source, target, n_row, n_block, layout.type_size),
+                        *(plane.start, plane.size, row_bytes, offset, size),
+                    ],
+                    stream=stream,
+                )
+                offset += size
+
+        return launch
+
+    def _kernel(self) -> Kernel:
+        return self._device.module(REPACK)["repack_plane"]
+
+
+def is_vector(leaf: Tensor) -> bool:
+    """Whether a weight is resident as f32 whatever its type."""
+    return len(leaf.shape) == 1
+
+
+def resident_bytes(leaf: Tensor) -> int:
+    """Bytes of a weight in device memory."""
+    if is_vector(leaf):
+        return 4 * leaf.n_elements
+    layout = _planes(leaf)
+    return (
+        leaf.n_bytes if layout is None else prod(leaf.shape[:-1]) * layout.row_bytes(leaf.shape[-1])
+    )
+
+
+def _planes(leaf: Tensor) -> Layout | None:
+    """The layout into which a weight is gathered, or None where it lies as in the file."""
+    layout = None if is_vector(leaf) else LAYOUTS.get(leaf.dtype.name)
+    return None if layout is None or layout.is_native else layout
+
+
+def _row_bytes(leaf: Tensor) -> int:
+    return leaf.dtype.row_bytes(leaf.shape[-1])
+
+
+def _check(leaf: Tensor) -> None:
+    """Raise ModelError for a type that no kernel takes."""
+    if not is_vector(leaf) and not is_float(leaf.dtype):
+        layout_of(leaf.dtype)

@@ -1,0 +1,267 @@
+"""mul_mat: matrix products of few and of many tokens, with an addition behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gguf_run.cuda.activations import MAX_FEW
+from gguf_run.cuda.device import Device
+from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
+from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.parts import launch_parts, parts_bytes
+from gguf_run.errors import DeviceError
+from gguf_run.graph import F16_SCALED, F32, Q8_1, Kind, Tensor
+from gguf_run.plan import Step, producer
+
+FEW = (1, 2, 4, 8)
+"""Tokens that the vector kernels are compiled for; other counts take the next larger one."""
+WARPS_PER_SM = 16
+"""Warps that keep enough loads in flight; fewer rows than that share theirs among more warps."""
+MAX_WARPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Rows x tokens of a block and of a warp of mul_mat_mma; blocks that an SM holds at once."""
+
+    rows: int
+    tokens: int
+    warp_rows: int
+    warp_tokens: int
+    per_sm: int
+
+    def kernel(self, type_name: str) -> str:
+        sizes = f"{self.rows}, {self.tokens}, {self.warp_rows}, {self.warp_tokens}"
+        return f"mul_mat_mma<{type_name}, {sizes}>"
+
+    @property
+    def shared_bytes(self) -> int:
+        """Two tiles of weights, three of activations, two chunks' scales and minimums of both."""
+        return 128 * (2 * self.rows + 3 * self.tokens) + 4 * 2 * 2 * 4 * self.rows
+
+
+TILES = (Tile(64, 32, 16, 32, 5), Tile(64, 64, 32, 32, 3), Tile(128, 128, 32, 64, 1))
+DEPTH = 64
+"""Elements of a row that a block of mul_mat_mma takes at a time."""
+
+
+def _rows(type_name: str, n_tok: int) -> int:
+    """Rows a warp: more loads in flight where a chunk is few registers."""
+    layout = LAYOUTS[type_name]
+    return 4 if layout.block_size == 32 and layout.type_size <= 20 and n_tok <= 2 else 2
+
+
+def _vec_kernel(type_name: str, n_tok: int) -> str:
+    return f"mul_mat_vec_q8_1<{type_name}, {n_tok}, {_rows(type_name, n_tok)}>"
+
+
+VEC = {
+    name: kernel_module("mul_mat_vec.cu", [_vec_kernel(name, n) for n in FEW]) for name in LAYOUTS
+}
+VEC_FLOAT = {
+    name: kernel_module(
+        "mul_mat_vec_float.cu", [f"mul_mat_vec_f32<{c}, {n}, {v}>" for n in FEW for v in (1, 8)]
+    )
+    for name, c in FLOAT_TYPES.items()
+}
+MMA = {
+    name: kernel_module("mul_mat_mma.cu", [tile.kernel(name) for tile in TILES])
+    for name in ("F16", "BF16", *LAYOUTS)
+}
+SUM = kernel_module("mul_mat_mma.cu", ["mul_mat_sum"])
+TILE_F32 = kernel_module("mul_mat_tile.cu", [f"mul_mat_f32<{c}>" for c in FLOAT_TYPES.values()])
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """w (n_out, n_in) times x (n_tok, n_in), plus `addend` (stride 0: one row for all tokens)."""
+
+    w: Tensor
+    x: Tensor
+    out: Tensor
+    addend: Tensor | None = None
+    add_stride: int = 0
+
+    @property
+    def n_tok(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def n_out(self) -> int:
+        return self.w.shape[0]
+
+    @property
+    def n_in(self) -> int:
+        return self.w.shape[1]
+
+
+def _product(parts: tuple[Tensor, ...]) -> Product | None:
+    """What a step computes, or None where the addition isn't one that the kernels can do."""
+    product, out = parts[0], parts[-1]
+    w, x = product.srcs
+    if product is out:
+        return Product(w, x, out)
+    others = [s for s in out.srcs if producer(s) is not product]
+    inside = [s for s in out.srcs if producer(s) is product]
+    if len(others) != 1 or inside[0].n_elements != product.n_elements:
+        return None
+    addend = others[0]
+    if addend.dtype is not F32 and addend.kind is not Kind.WEIGHT:
+        return None
+    n_out = w.shape[0]
+    if addend.shape == (n_out,) and inside[0].shape == product.shape:
+        return Product(w, x, out, addend, 0)
+    if addend.n_elements != out.n_elements:
+        return None
+    if addend.is_contiguous:
+        return Product(w, x, out, addend, n_out)
+    if addend.shape == product.shape and addend.strides[1] == 1:
+        return Product(w, x, out, addend, addend.strides[0])
+    return None
+
+
+@lowering("mul_mat", "mul_mat_add")
+def mul_mat(low: Lowering, step: Step) -> None:
+    """The kernel by the type of w, the form of x (`activations.py`) and the number of tokens."""
+    product = _product(step.parts)
+    if product is None:
+        launch_parts(low, step)
+    elif product.x.dtype is Q8_1:
+        _launch_vec(low, product)
+    elif product.x.dtype is F16_SCALED:
+        _launch_mma(low, step, product)
+    elif not is_float(product.w.dtype) or product.x.dtype is not F32:
+        raise DeviceError(
+            f"mul_mat: {product.w}: expected activations as {Q8_1.name} or {F16_SCALED.name}, "
+            f"found {product.x}"
+        )
+    elif product.n_tok <= MAX_FEW:
+        _launch_vec_float(low, product)
+    else:
+        _launch_tile(low, product)
+
+
+@workspace("mul_mat", "mul_mat_add")
+def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
+    """The partial sums where blocks share rows along n_in; all parts where they run one by one."""
+    product = _product(parts)
+    if product is None:
+        return parts_bytes(parts) + _workspace(device, parts[:1])
+    if product.x.dtype is not F16_SCALED:
+        return 0
+    n_split = _n_split(device, product, _tile(device, product.n_tok))
+    return 4 * n_split * product.n_tok * product.n_out if n_split > 1 else 0
+
+
+def _addend(low: Lowering, p: Product) -> Any:
+    return None if p.addend is None else low.at(p.addend)
+
+
+def _operands(low: Lowering, p: Product) -> list[Any]:
+    return [low.at(p.w), low.at(p.x), _addend(low, p), low.at(p.out)]
+
+
+# Few tokens
+
+
+def _share(n_unit: int, n_step: int, n_sm: int) -> tuple[int, int]:
+    """Warps that split a unit's rows along n_in, and units a block.
+
+    n_unit: how many groups of rows; n_step: loads of a whole warp in a row.
+    """
+    k_split = 1
+    while k_split < MAX_WARPS and n_unit * k_split < WARPS_PER_SM * n_sm and n_step > k_split:
+        k_split *= 2
+    return k_split, max(1, MAX_WARPS // 2 // k_split)
+
+
+def _launch_vec(low: Lowering, p: Product) -> None:
+    name = p.w.dtype.name
+    layout_of(p.w.dtype)
+    few = next((n for n in FEW if p.n_tok <= n), None)
+    if few is None:
+        raise DeviceError(f"mul_mat: expected at most {MAX_FEW} tokens as Q8_1, found {p.x}")
+    rows, n_chunk = _rows(name, few), p.n_in // 32
+    n_unit = -(-p.n_out // rows)
+    k_split, units = _share(n_unit, -(-n_chunk // 32), low.device.n_sm)
+    low.launch(
+        VEC[name],
+        _vec_kernel(name, few),
+        grid=-(-n_unit // units),
+        block=(32, units * k_split),
+        args=[*_operands(low, p), p.n_tok, p.n_out, n_chunk, k_split, p.add_stride],
+    )
+
+
+def _launch_vec_float(low: Lowering, p: Product) -> None:
+    name = p.w.dtype.name
+    few = next(n for n in FEW if p.n_tok <= n)
+    stride = p.x.strides[0]
+    aligned = p.n_in % 8 == 0 and stride % 4 == 0 and low.at(p.x).ptr % 16 == 0
+    vec = 8 if aligned else 1
+    n_unit = -(-p.n_out // 2)
+    k_split, units = _share(n_unit, -(-p.n_in // (32 * vec)), low.device.n_sm)
+    low.launch(
+        VEC_FLOAT[name],
+        f"mul_mat_vec_f32<{FLOAT_TYPES[name]}, {few}, {vec}>",
+        grid=-(-n_unit // units),
+        block=(32, units * k_split),
+        args=[*_operands(low, p), p.n_tok, p.n_out, p.n_in, stride, k_split, p.add_stride],
+    )
+
+
+# Many tokens
+
+
+def _tile(device: Device, n_tok: int) -> Tile:
+    """The smallest that takes all tokens, else the largest that the device's memory allows."""
+    fitting = [t for t in TILES if t.shared_bytes <= device.max_shared]
+    return next((t for t in fitting if n_tok <= t.tokens), fitting[-1])
+
+
+def _n_split(device: Device, p: Product, tile: Tile) -> int:
+    """How many blocks share a tile's sums, so that the last wave of blocks is not a thin one.
+
+    Work takes `waves / n_split`; writing and reading the partial sums about 2% of it a split.
+    """
+    n_tile = -(-p.n_out // tile.rows) * -(-p.n_tok // tile.tokens)
+    slots = device.n_sm * tile.per_sm
+    most = max(1, min(16, p.n_in // DEPTH // 4))
+    return min(range(1, most + 1), key=lambda n: -(-n_tile * n // slots) / n + 0.02 * n)
+
+
+def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
+    name = p.w.dtype.name
+    if not is_float(p.w.dtype):
+        layout_of(p.w.dtype)
+    tile = _tile(low.device, p.n_tok)
+    n_split = _n_split(low.device, p, tile)
+    w, x, addend, y = _operands(low, p)
+    partial = low.workspace(step) if n_split > 1 else None
+    low.launch(
+        MMA[name],
+        tile.kernel(name),
+        grid=(-(-p.n_out // tile.rows), -(-p.n_tok // tile.tokens), n_split),
+        block=2 * tile.rows,
+        args=[w, x, addend, y, partial, p.n_tok, p.n_out, p.n_in // 32, p.add_stride],
+        shared=tile.shared_bytes,
+    )
+    if n_split > 1:
+        low.launch(
+            SUM,
+            "mul_mat_sum",
+            grid=(-(-p.n_out // 256), p.n_tok),
+            block=256,
+            args=[partial, addend, y, n_split, p.n_tok, p.n_out, p.add_stride],
+        )
+
+
+def _launch_tile(low: Lowering, p: Product) -> None:
+    low.launch(
+        TILE_F32,
+        f"mul_mat_f32<{FLOAT_TYPES[p.w.dtype.name]}>",
+        grid=(-(-p.n_out // 64), -(-p.n_tok // 64)),
+        block=256,
+        args=[*_operands(low, p), p.n_tok, p.n_out, p.n_in, p.x.strides[0], p.add_stride],
+    )
