@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
-from gguf_run.errors import ModelError
 from gguf_run.tokenizer.pretokenizers import PreTokenizer
 from gguf_run.tokenizer.spm import SPACE
 from gguf_run.tokenizer.vocab import Kind, Vocab
@@ -92,41 +92,30 @@ class BpeEncoder:
         return tokenizer
 
     def _model(self) -> BPE:
-        vocab = dict(self._vocab.token_to_id)
-        unknown = "\x01"
-        while unknown in vocab:
-            unknown += "\x01"
-        vocab[unknown] = len(vocab)
-        # Of equal merges the first counts; the library would take the last.
-        merges = list(dict.fromkeys(self._vocab.merges))
-        try:
-            # A quick way to halve; it errs where a token begins with a space, and then this fails.
-            return self._library_model(vocab, [m.partition(" ")[::2] for m in merges], unknown)
-        except Exception:  # The library has no class of its own for "token out of vocabulary".
-            pairs = [(m[:gap], m[gap + 1 :]) for m in merges for gap in (m.find(" ", 1),)]
-        return self._mended_model(vocab, pairs, unknown)
-
-    def _mended_model(
-        self, vocab: dict[str, int], merges: list[tuple[str, str]], unknown: str
-    ) -> BPE:
-        """The model with tokens made up for all texts that merges name and the file lacks."""
-        # A text with bytes that are no UTF-8 can't be met in a text.
-        merges = [pair for pair in merges if not _SURROGATES.search("".join(pair))]
-        known = {text: i for text, i in vocab.items() if not _SURROGATES.search(text)}
-        named = {text for a, b in merges for text in (a, b, a + b)}
-        self._strays = sorted(named - known.keys())
-        known.update((text, i) for i, text in enumerate(self._strays, self._vocab.n_tokens + 1))
-        try:
-            return self._library_model(known, merges, unknown)
-        except Exception as error:
-            raise ModelError(
-                f"{self._vocab.source}: tokenizers builds no BPE model of this vocabulary "
-                f"({error}); convert or download the model again"
-            ) from error
-
-    def _library_model(
-        self, vocab: dict[str, int], merges: list[tuple[str, str]], unknown: str
-    ) -> BPE:
         from tokenizers.models import BPE
 
+        vocab = dict(self._vocab.token_to_id)
+        merges = _pairs(self._vocab.merges)
+        # What has bytes that are no UTF-8 can't be met in a text, and the library refuses it.
+        if _SURROGATES.search("".join(vocab)):
+            vocab = {text: i for text, i in vocab.items() if not _SURROGATES.search(text)}
+        strays = _texts(merges) - vocab.keys()
+        if any(map(_SURROGATES.search, strays)):
+            merges = [pair for pair in merges if not _SURROGATES.search("".join(pair))]
+            strays = _texts(merges) - vocab.keys()
+        unknown = "\x01"
+        while unknown in vocab or unknown in strays:
+            unknown += "\x01"
+        self._strays = sorted(strays)
+        vocab.update(zip((unknown, *self._strays), count(self._vocab.n_tokens), strict=False))
         return BPE(vocab, merges, unk_token=unknown, ignore_merges=self._pre.ignore_merges)
+
+
+def _pairs(merges: list[str]) -> list[tuple[str, str]]:
+    """Left and right token of each merge; of equal ones the first (the library takes the last)."""
+    return [(m[:gap], m[gap + 1 :]) for m in dict.fromkeys(merges) for gap in (m.find(" ", 1),)]
+
+
+def _texts(merges: list[tuple[str, str]]) -> set[str]:
+    """All texts that merges name or make."""
+    return set(chain.from_iterable(merges)).union(map("".join, merges))

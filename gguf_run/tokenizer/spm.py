@@ -21,6 +21,8 @@ _MODEL_TYPE_BPE = b"\x18\x02"
 _IDENTITY = b"\x0a\x08identity\x18\x00\x20\x00\x28\x00"
 """NormalizerSpec: name; add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces all off."""
 
+_ESCAPED = ("utf-8", "surrogateescape")
+
 
 class SpmEncoder:
     """Encodes plain text with an SPM vocabulary; built at the first use.
@@ -77,14 +79,15 @@ class SpmEncoder:
 
 def model_proto(vocab: Vocab) -> bytes:
     """A serialised SentencePiece ModelProto of the vocabulary, and an unknown piece behind it."""
-    scores = vocab.scores.astype("<f4").tobytes()
-    out = bytearray()
-    for i, text in enumerate(vocab.tokens):
-        encoded = text.encode("utf-8", "surrogateescape")
-        out += _field(_PIECES, _field(_TEXT, encoded) + _SCORE + scores[4 * i : 4 * i + 4])
     unknown = "\x01"
     while unknown in vocab.token_to_id:
         unknown += "\x01"
+    scores = vocab.scores.astype("<f4").tobytes()
+    out = bytearray()
+    for i, text in enumerate(vocab.tokens):
+        # SentencePiece refuses a NUL; a text that nobody writes stands for such a token.
+        encoded = (f"{unknown}{i}{unknown}" if "\0" in text else text).encode(*_ESCAPED)
+        out += _field(_PIECES, _field(_TEXT, encoded) + _SCORE + scores[4 * i : 4 * i + 4])
     piece = _field(_TEXT, unknown.encode()) + _SCORE + struct.pack("<f", 0) + _TYPE_UNKNOWN
     out += _field(_PIECES, piece)
     out += _field(_TRAINER, _MODEL_TYPE_BPE)

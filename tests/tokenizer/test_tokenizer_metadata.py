@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vocabularies import bpe, spm, tokenizer, wpm, write_gguf
+from vocabularies import bpe, metadata, spm, tokenizer, wpm, write_gguf
 
 from gguf_run.errors import ModelError
 from gguf_run.tokenizer import Tokenizer
@@ -137,3 +137,30 @@ def test_a_file_is_read_and_closed_again(tmp_path: Path) -> None:
     found = Tokenizer.from_gguf(path)
     path.unlink()
     assert found.decode(found.encode("abab")) == "abab"
+
+
+raw_tokens = st.lists(
+    st.lists(st.sampled_from([0, 1, 32, 97, 98, 0xE2, 0x96, 0x81, 0xFF, 0xC3, 0xA9]), max_size=4)
+    .map(bytes)
+    .map(lambda raw: raw.decode("utf-8", "surrogateescape")),
+    min_size=1,
+    max_size=12,
+    unique=True,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(["llama", "gpt2", "gemma4", "bert", "whitespace"]), raw_tokens, st.data())
+def test_tokens_of_any_bytes_are_harmless(
+    model: str, texts: list[str], data: st.DataObject
+) -> None:
+    pair = st.tuples(st.sampled_from(texts), st.sampled_from(texts)).map(" ".join)
+    merges = [m for m in data.draw(st.lists(pair, max_size=9)) if 0 < m.find(" ", 1) < len(m) - 1]
+    types = data.draw(st.lists(st.integers(0, 6), min_size=len(texts), max_size=len(texts)))
+    keys = {"merges": merges, "unknown_token_id": 0, "pre": "gpt-2"}
+    found = tokenizer(metadata(model, dict(zip(texts, types, strict=True)), **keys))
+    text = "".join(data.draw(st.lists(st.sampled_from([*texts, "a", " ", "\u2581", "\0"]))))
+    ids = found.encode(text, add_special=False, parse_special=data.draw(st.booleans()))
+    assert all(0 <= i < found.n_vocab for i in ids)
+    streamer = found.streamer(special=True)
+    assert "".join([*map(streamer.push, ids), streamer.flush()]) == found.decode(ids, special=True)
