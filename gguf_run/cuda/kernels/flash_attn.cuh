@@ -13,6 +13,8 @@
 
 constexpr float LOG2_E = 1.4426950408889634f;
 
+enum CacheType { F32, F16, Q8_0, Q4_0 };  // as ops/flash_attn.py numbers them
+
 // Passed by value; the wrapper (ops/flash_attn.py) packs it.
 struct Attention {
   long long q_stride_tok, q_stride_head;  // elements

@@ -9,14 +9,13 @@
 
 constexpr int ROWS = 16, THREADS = 128;
 
-enum CacheType { F32, F16, Q8_0, Q4_0 };
 
 __device__ __forceinline__ float element(int type, const unsigned char* row, int i) {
   return type == F32 ? CacheF32::get(row, i) : type == F16 ? CacheF16::get(row, i)
        : type == Q8_0 ? CacheQ8_0::get(row, i) : CacheQ4_0::get(row, i);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) flash_attn_ext_f32_vec(
+extern "C" __global__ void __launch_bounds__(THREADS, 4) flash_attn_ext_f32_vec(
     const float* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
     const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
     const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a, int type_k,

@@ -1,4 +1,4 @@
-"""Attention over the paged KV cache: which kernel, how many rows a block, how many parts of the keys.
+"""Attention over the paged KV cache: which kernel, how many rows a block, how many parts of keys.
 
 `choose` decides from shapes and types alone, so that the plan can ask for the workspace first.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.flash_attn_mma import Fit, fits
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
 from gguf_run.graph import AttentionParams, Tensor
 from gguf_run.plan import Step
@@ -20,28 +21,39 @@ COMBINE = kernel_module("flash_attn_combine.cu", ["flash_attn_combine_f32"])
 VEC_ROWS, VEC_COLUMNS, VEC_BLOCK = 16, 128, 128
 MOST_PARTS = 128
 """Parts of the keys: more would cost the merge more than they spread."""
-BLOCKS_PER_SM = 4
+MOST_BLOCKS = 4
+"""Blocks a multiprocessor that the parts are made for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How an attention runs: tiles of `rows` packed rows, keys in `n_split` parts."""
+    """How an attention runs: tiles of `rows` packed rows, keys in `n_split` parts.
+
+    `fit` is the tensor-core kernel; without it the vector kernel takes `n_key` keys at a time.
+    """
 
     rows: int
     n_tile: int
     n_split: int
-    n_key: int
+    fit: Fit | None
+    n_key: int = 0
 
 
 def choose(device: Device, t: Tensor) -> Choice:
     """The kernel and its split for the attention `t` on `device`."""
     q, k = t.srcs[:2]
-    n_key = _vec_keys(device, q.shape[2])
-    rows = _rows_per_tile(t, VEC_ROWS)
-    n_tile = -(-q.shape[0] * _group(t) // rows)
+    n_packed = q.shape[0] * _group(t)
+    n_row = _rows_per_tile(t, n_packed)
+    fit = next(fits(device, t, n_row), None)
+    most = fit.instance.shape.rows if fit else VEC_ROWS
+    rows = _rows_per_tile(t, most)
+    n_tile = -(-n_packed // rows)
+    if fit:
+        wanted = device.n_sm * min(MOST_BLOCKS, device.max_shared // fit.shared)
+        return Choice(rows, n_tile, _parts(t, wanted, n_tile * k.shape[1]), fit)
     columns = -(-t.shape[2] // VEC_COLUMNS)
-    n_split = _parts(t, device.n_sm * BLOCKS_PER_SM, n_tile * k.shape[1] * columns)
-    return Choice(rows, n_tile, n_split, n_key)
+    n_split = _parts(t, device.n_sm * MOST_BLOCKS, n_tile * k.shape[1] * columns)
+    return Choice(rows, n_tile, n_split, None, _vec_keys(device, q.shape[2]))
 
 
 def _group(t: Tensor) -> int:
@@ -90,8 +102,7 @@ def flash_attn_ext(low: Lowering, step: Step) -> None:
     t = step.parts[0]
     choice = choose(low.device, t)
     scratch = low.workspace(step) if choice.n_split > 1 else None
-    attention = attention_struct(t, choice)
-    _vec(low, t, choice, attention, scratch)
+    _attend(low, t, choice, scratch)
     if scratch is None:
         return
     n_tok, n_head, d_v = t.shape
@@ -101,32 +112,40 @@ def flash_attn_ext(low: Lowering, step: Step) -> None:
         grid=n_tok * n_head,
         block=128,
         shared=4 * choice.n_split,
-        args=[scratch, _sinks(low, t), low.at(t), attention, d_v],
+        args=[scratch, _sinks(low, t), low.at(t), attention_struct(t, choice), d_v],
     )
 
 
-def _vec(low: Lowering, t: Tensor, c: Choice, attention: bytes, scratch: Buffer | None) -> None:
+def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None:
     q, k, v, positions, seq_ids, block_table = t.srcs[:6]
     d_k, d_v = q.shape[2], t.shape[2]
-    types = [list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)]
-    low.launch(
-        VEC,
-        "flash_attn_ext_f32_vec",
-        grid=(c.n_tile, k.shape[1] * -(-d_v // VEC_COLUMNS), c.n_split),
-        block=VEC_BLOCK,
-        shared=_vec_shared(d_k, c.n_key),
-        args=[
-            *(low.at(x) for x in (q, k, v, positions, seq_ids, block_table)),
-            _sinks(low, t),
-            low.at(t),
-            scratch,
-            attention,
-            *types,
-            d_k,
-            d_v,
-            c.n_key,
-        ],
-    )
+    args = [
+        *(low.at(x) for x in (q, k, v, positions, seq_ids, block_table)),
+        _sinks(low, t),
+        low.at(t),
+        scratch,
+        attention_struct(t, c),
+        *(list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)),
+    ]
+    if c.fit:
+        instance = c.fit.instance
+        low.launch(
+            instance.module,
+            instance.kernel,
+            grid=(c.n_tile, k.shape[1], c.n_split),
+            block=instance.shape.threads,
+            shared=c.fit.shared,
+            args=[*args, c.fit.n_stage],
+        )
+    else:
+        low.launch(
+            VEC,
+            "flash_attn_ext_f32_vec",
+            grid=(c.n_tile, k.shape[1] * -(-d_v // VEC_COLUMNS), c.n_split),
+            block=VEC_BLOCK,
+            shared=_vec_shared(d_k, c.n_key),
+            args=[*args, d_k, d_v, c.n_key],
+        )
 
 
 def _sinks(low: Lowering, t: Tensor) -> Buffer | None:
