@@ -13,33 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
+from gguf_run.fusion import FUSIONS, Fusion, Readers, find_readers, fuse, producer
+from gguf_run.graph import Graph, Kind, Tensor
 
 ARENA_ALIGNMENT = 256
 """Bytes; what cudaMalloc guarantees, so that every kernel may use 16-byte loads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fusion:
-    """A chain of ops that one kernel may run: each part reads the result of the one before it.
-
-    Results inside the chain must have no other reader, except those of the parts in `shared`, which
-    the kernel writes out as well.
-    """
-
-    name: str
-    ops: tuple[str, ...]
-    shared: frozenset[int] = frozenset()
-
-
-FUSIONS = (
-    Fusion("rms_norm_mul_rope", ("rms_norm", "mul", "rope")),
-    Fusion("rms_norm_mul", ("rms_norm", "mul")),
-    Fusion("rope_set_rows", ("rope", "set_rows")),
-    Fusion("mul_mat_add", ("mul_mat", "add")),
-    Fusion("moe_ids_moe_weights", ("moe_ids", "moe_weights"), shared=frozenset({0})),
-)
-"""Tried in this order at each op; the first that matches wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +55,9 @@ def make_plan(
     graph: Graph, fusions: Sequence[Fusion] = FUSIONS, workspace: Workspace | None = None
 ) -> Plan:
     """Plan `graph`; `fusions=()` runs every op by itself."""
-    readers = _readers(graph)
+    readers = find_readers(graph)
     kept = {producer(t) for t in graph.outputs}
-    groups = _fuse(graph, fusions, readers, kept)
+    groups = fuse(graph, fusions, readers, kept)
     io = [_inputs_and_outputs(parts, readers, kept) for _, parts in groups]
     scratch = [workspace(op, parts) if workspace else 0 for op, parts in groups]
     places = _place(io, scratch, graph.outputs)
@@ -95,86 +73,8 @@ def make_plan(
     return Plan(tuple(steps), places.offsets, places.arena_bytes, graph.leaves, outputs_read)
 
 
-def producer(t: Tensor) -> Tensor:
-    """The leaf or op that made the bytes that `t` shows, past any views."""
-    while t.op in VIEW_OPS:
-        t = t.srcs[0]
-    return t
-
-
-# Fusion
-
-
-def _readers(graph: Graph) -> dict[Tensor, list[Tensor]]:
-    """The ops that read each op's result, also through views."""
-    readers: dict[Tensor, list[Tensor]] = defaultdict(list)
-    for t in graph.tensors:
-        if t.op not in VIEW_OPS:
-            for source in dict.fromkeys(producer(s) for s in t.srcs):
-                readers[source].append(t)
-    return readers
-
-
-def _fuse(
-    graph: Graph,
-    fusions: Sequence[Fusion],
-    readers: dict[Tensor, list[Tensor]],
-    kept: set[Tensor],
-) -> list[tuple[str, tuple[Tensor, ...]]]:
-    """Groups of parts, ordered so that every group follows what it reads.
-
-    A group stands where its last part stood, or, when a result inside it has other readers, where
-    that part stood; `_chain` accepts only chains whose other sources are known by then.
-    """
-    order = {t: i for i, t in enumerate(graph.tensors)}
-    taken: set[Tensor] = set()
-    placed: list[tuple[int, str, tuple[Tensor, ...]]] = []
-    for t in graph.tensors:
-        if t.op in VIEW_OPS or t in taken:
-            continue
-        name, at = t.op, order[t]
-        parts: tuple[Tensor, ...] = (t,)
-        for fusion in fusions:
-            found = _chain(t, fusion, readers, kept, order, taken)
-            if found:
-                name, (parts, at) = fusion.name, found
-                break
-        taken.update(parts)
-        placed.append((at, name, parts))
-    return [(name, parts) for _, name, parts in sorted(placed, key=lambda group: group[0])]
-
-
-def _chain(
-    first: Tensor,
-    fusion: Fusion,
-    readers: dict[Tensor, list[Tensor]],
-    kept: set[Tensor],
-    order: dict[Tensor, int],
-    taken: set[Tensor],
-) -> tuple[tuple[Tensor, ...], int] | None:
-    """The parts of `fusion` beginning with `first` and the place of the group, if it matches."""
-    if first.op != fusion.ops[0]:
-        return None
-    parts, at = [first], -1
-    for i, op in enumerate(fusion.ops[1:]):
-        last = parts[-1]
-        found = [t for t in readers[last] if t.op == op and t not in taken]
-        if not found:
-            return None
-        if len(readers[last]) > 1 or last in kept:
-            if i not in fusion.shared:
-                return None
-            at = order[last] if at < 0 else at
-        parts.append(found[0])
-    if at < 0:
-        return tuple(parts), order[parts[-1]]
-    others = (producer(s) for part in parts for s in part.srcs)
-    late = any(order.get(s, -1) > at for s in others if s not in parts)
-    return None if late else (tuple(parts), at)
-
-
 def _inputs_and_outputs(
-    parts: tuple[Tensor, ...], readers: dict[Tensor, list[Tensor]], kept: set[Tensor]
+    parts: tuple[Tensor, ...], readers: Readers, kept: set[Tensor]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """What a group reads from outside (as its parts see it), and which results leave it."""
     inside = set(parts)

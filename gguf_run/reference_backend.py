@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 import gguf_run.reference_moe as _moe  # noqa: F401  (registers its ops)
+from gguf_run.fusion import FUSIONS
 from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.host_weight import DecodeBudget, HostWeight, default_budget
 from gguf_run.loader import GGUFFile
-from gguf_run.plan import FUSIONS, Plan, make_plan
+from gguf_run.plan import Plan, make_plan
 from gguf_run.reference import NUMPY_DTYPES, REFERENCE, TAKES_STORED_WEIGHT, Array, OpFunction
 
 

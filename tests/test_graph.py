@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gguf_run.fusion import producer
 from gguf_run.graph import (
     F16,
     F32,
@@ -16,7 +17,6 @@ from gguf_run.graph import (
     RopeMode,
     RopeParams,
 )
-from gguf_run.plan import producer
 from gguf_run.quants import quant_type
 
 

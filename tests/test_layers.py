@@ -12,9 +12,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gguf_run"
 LAYERS = (
     {"errors"},
     {"loader", "hparams", "quants", "graph", "graph_params"},
-    {"weights", "plan", "kv_cache", "arch", "tokenizer", "host_weight"},
+    {"weights", "plan", "fusion", "kv_cache", "arch", "tokenizer", "host_weight"},
     {"reference", "reference_backend", "reference_moe", "cuda"},
-    {"sampling", "engine", "generation"},
+    {"sampling", "engine", "generation", "chat"},
     {"model"},
     {"bench"},
     {"commands", "server"},

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gguf_run.fusion import FUSIONS, Fusion
 from gguf_run.graph import F32, Graph, Kind, RopeMode, RopeParams, Tensor
-from gguf_run.plan import ARENA_ALIGNMENT, FUSIONS, Fusion, Plan, format_plan, make_plan
+from gguf_run.plan import ARENA_ALIGNMENT, Plan, format_plan, make_plan
 
 ROPE = RopeParams(RopeMode.NORM, 8, 10000.0)
 
@@ -63,9 +64,9 @@ def test_a_shared_part_is_written_out_too() -> None:
     g = Graph()
     total = g.add(g.input("a", (2, 8), F32), g.input("b", (2, 8), F32))
     g.output(g.add(_normed(g, total), total))
-    fusion = Fusion("add_rms_norm_mul", ("add", "rms_norm", "mul"), frozenset({0}))
+    fusion = Fusion("add_norm", "s = add(a, b); n = rms_norm(s); y = mul(n, w); keep: s")
     plan = make_plan(g, (fusion,))
-    assert _ops(plan) == ["add_rms_norm_mul", "add"]
+    assert _ops(plan) == ["add_norm", "add"]
     assert [t.op for t in plan.steps[0].outputs] == ["add", "mul"]
 
 
@@ -74,7 +75,7 @@ def test_a_shared_part_never_moves_a_step_ahead_of_what_it_reads() -> None:
     total = g.add(g.input("a", (2, 8), F32), g.input("b", (2, 8), F32))
     late = g.scale(total, 2.0)
     g.output(g.mul(total, late))
-    fusion = Fusion("add_mul", ("add", "mul"), frozenset({0}))
+    fusion = Fusion("add_mul", "s = add(a, b); y = mul(s, o); keep: s")
     assert _ops(make_plan(g, (fusion,))) == ["add", "scale", "mul"]
 
 
@@ -215,6 +216,68 @@ def test_offsets_are_aligned_for_wide_loads() -> None:
     assert all(offset % ARENA_ALIGNMENT == 0 for offset in make_plan(g).offsets.values())
 
 
-@pytest.mark.parametrize("fusion", FUSIONS, ids=lambda f: f.name)
-def test_a_fusion_is_named_by_its_ops(fusion: Fusion) -> None:
-    assert fusion.name == "_".join(fusion.ops)
+def _qkv(g: Graph, x: Tensor, bias: bool = False) -> list[Tensor]:
+    results = []
+    for name in "qkv":
+        y = g.mul_mat(g.weight(f"w{name}", (8, 8), F32), x)
+        results.append(g.add(y, g.weight(f"b{name}", (8,), F32)) if bias else y)
+    return results
+
+
+QKV = Fusion(
+    "norm_qkv",
+    """n = rms_norm(x); m = mul(n, w);
+       q = mul_mat(wq, m); k = mul_mat(wk, m); v = mul_mat(wv, m);
+       qb ?= add(q, bq); kb ?= add(k, bk); vb ?= add(v, bv); keep: q k v qb kb vb""",
+)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_pattern_may_branch_and_have_parts_that_may_be_missing(bias: bool) -> None:
+    g = Graph()
+    for t in _qkv(g, _normed(g, g.input("x", (2, 8), F32)), bias):
+        g.output(t)
+    plan = make_plan(g, (QKV,))
+    assert _ops(plan) == ["norm_qkv"]
+    assert len(plan.steps[0].outputs) == 3
+    assert len(plan.steps[0].parts) == 5 + 3 * bias
+
+
+def test_a_branch_that_a_fourth_op_reads_is_not_fused() -> None:
+    g = Graph()
+    normed = _normed(g, g.input("x", (2, 8), F32))
+    for t in _qkv(g, normed):
+        g.output(t)
+    g.output(g.scale(normed, 2.0))
+    assert "norm_qkv" not in _ops(make_plan(g, (QKV,)))
+
+
+def test_a_name_stands_for_one_tensor_throughout_a_pattern() -> None:
+    square = Fusion("twice", "a = scale(x); y = mul(a, x)")
+    g = Graph()
+    x, other = g.input("x", (2, 8), F32), g.input("other", (2, 8), F32)
+    g.output(g.mul(x, g.scale(x, 2.0)))
+    g.output(g.mul(g.scale(x, 2.0), other))
+    assert _ops(make_plan(g, (square,))) == ["twice", "scale", "mul"]
+
+
+def test_an_alternative_matches_either_op() -> None:
+    fusion = Fusion("norm", "n = rms_norm|norm(x); y = mul(n, w)")
+    g = Graph()
+    g.output(g.mul(g.norm(g.input("x", (2, 8), F32), 1e-5), g.weight("w", (8,), F32)))
+    assert _ops(make_plan(g, (fusion,))) == ["norm"]
+
+
+def test_a_group_whose_input_needs_its_output_is_not_fused() -> None:
+    g = Graph()
+    x = g.input("x", (2, 8), F32)
+    first = g.scale(x, 2.0)
+    between = g.rms_norm(first, 1e-5)
+    g.output(g.add(first, between))
+    fusion = Fusion("scale_add", "s = scale(x); y = add(s, o); keep: s")
+    assert _ops(make_plan(g, (fusion,))) == ["scale", "rms_norm", "add"]
+
+
+def test_a_pattern_that_is_no_pattern_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 'name = op"):
+        Fusion("bad", "rms_norm x")

@@ -12,10 +12,11 @@ import numpy as np
 from gguf_run.arch import BatchShape, CacheShape, find_architecture
 from gguf_run.commands.options import model_options, model_path, verbose_option
 from gguf_run.engine import GraphSource
+from gguf_run.fusion import FUSIONS
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import pages_for
 from gguf_run.loader import GGUFFile, open_gguf
-from gguf_run.plan import FUSIONS, Plan, format_plan, make_plan
+from gguf_run.plan import Plan, format_plan, make_plan
 from gguf_run.quants import quant_type
 from gguf_run.weights import WeightTable
 

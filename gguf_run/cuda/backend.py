@@ -14,9 +14,10 @@ from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
 from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_them
 from gguf_run.errors import ModelError
+from gguf_run.fusion import FUSIONS
 from gguf_run.graph import REFERENCE_ONLY_OPS, Graph, Kind, Tensor
 from gguf_run.loader import GGUFFile
-from gguf_run.plan import FUSIONS, Plan, Step, make_plan
+from gguf_run.plan import Plan, Step, make_plan
 
 
 class CudaBackend:

@@ -11,8 +11,9 @@ from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.parts import launch_parts, parts_bytes
 from gguf_run.errors import DeviceError
+from gguf_run.fusion import producer
 from gguf_run.graph import F16_SCALED, F32, Q8_1, Kind, Tensor
-from gguf_run.plan import Step, producer
+from gguf_run.plan import Step
 
 FEW = (1, 2, 4, 8)
 """Tokens that the vector kernels are compiled for; other counts take the next larger one."""

@@ -1,0 +1,255 @@
+"""Fused ops: named groups of ops that one kernel may run, found in a graph by patterns.
+
+The reference of a fused op is its parts run one after another, so every fusion is tested against
+the unfused graph. A pattern is written as the ops it replaces, one after another:
+
+    normed = rms_norm(x); y = mul(normed, w)
+
+A name to the left stands for that op's result; a name that no op defines stands for any tensor from
+outside. `a|b` takes either op, `?=` marks an op that may be missing (its name then stands for its
+first source). Views between the ops are looked through. Names after `keep:` may be read by others,
+too; all other results inside must have no reader but the group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
+
+Readers = Mapping[Tensor, Sequence[Tensor]]
+Match = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class PatternOp:
+    """One op of a pattern: the name of its result, the ops it may be, the names of its sources."""
+
+    name: str
+    ops: tuple[str, ...]
+    sources: tuple[str, ...]
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """A fused op: its name and the pattern of its parts (see this module's head)."""
+
+    name: str
+    pattern: str
+    ops: tuple[PatternOp, ...] = field(init=False, repr=False, compare=False)
+    keep: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text, _, kept = self.pattern.partition("keep:")
+        statements = [s.strip() for s in text.split(";") if s.strip()]
+        ops = tuple(_parse(statement) for statement in statements)
+        object.__setattr__(self, "ops", ops)
+        keep = frozenset(kept.replace(",", " ").split()) | {ops[-1].name}
+        object.__setattr__(self, "keep", keep)
+
+
+_STATEMENT = re.compile(r"(\w+)\s*(\??=)\s*([\w|]+)\((.*)\)")
+
+_COMMUTATIVE = ("add", "mul")
+
+
+def _parse(statement: str) -> PatternOp:
+    found = _STATEMENT.fullmatch(statement)
+    if found is None:
+        raise ValueError(f"pattern: expected 'name = op(sources)', found {statement!r}")
+    sources = tuple(s.strip() for s in found[4].split(",") if s.strip())
+    return PatternOp(found[1], tuple(found[3].split("|")), sources, found[2] == "?=")
+
+
+FUSIONS = (
+    Fusion("rms_norm_mul_rope", "n = rms_norm(x); m = mul(n, w); y = rope(m)"),
+    Fusion("rms_norm_mul", "n = rms_norm(x); y = mul(n, w)"),
+    Fusion("rope_set_rows", "r = rope(x); y = set_rows(cache, r, slots)"),
+    Fusion("mul_mat_add", "p = mul_mat(w, x); y = add(p, b)"),
+)
+"""Tried in this order at each op; the first that matches wins."""
+
+
+def producer(t: Tensor) -> Tensor:
+    """The leaf or op that made the bytes that `t` shows, past any views."""
+    while t.op in VIEW_OPS:
+        t = t.srcs[0]
+    return t
+
+
+def find_readers(graph: Graph) -> dict[Tensor, list[Tensor]]:
+    """The ops that read each tensor, also through views, in graph order."""
+    readers: dict[Tensor, list[Tensor]] = {t: [] for t in (*graph.leaves, *graph.tensors)}
+    for t in graph.tensors:
+        if t.op not in VIEW_OPS:
+            for source in dict.fromkeys(producer(s) for s in t.srcs):
+                readers[source].append(t)
+    return readers
+
+
+def fuse(
+    graph: Graph, fusions: Sequence[Fusion], readers: Readers, kept: set[Tensor]
+) -> list[tuple[str, tuple[Tensor, ...]]]:
+    """Cover all ops with groups (name, parts in graph order), in an order in which they can run.
+
+    `kept` are results that the host reads.
+    """
+    order = {t: i for i, t in enumerate(graph.tensors)}
+    taken: set[Tensor] = set()
+    groups: list[tuple[str, tuple[Tensor, ...]]] = []
+    for t in graph.tensors:
+        if t.op in VIEW_OPS or t in taken:
+            continue
+        name, parts = t.op, [t]
+        for fusion in fusions:
+            found = _find(fusion, t, readers, kept, taken)
+            if found is not None:
+                name, parts = fusion.name, sorted(found, key=order.__getitem__)
+                break
+        taken.update(parts)
+        groups.append((name, tuple(parts)))
+    return _in_order(groups, order)
+
+
+# Matching
+
+
+def _find(
+    fusion: Fusion, first: Tensor, readers: Readers, kept: set[Tensor], taken: set[Tensor]
+) -> list[Tensor] | None:
+    """The parts of `fusion` whose first op is `first`, or None."""
+    if first.op not in fusion.ops[0].ops:
+        return None
+    for match in _matches(fusion.ops, {}, first, readers, taken):
+        parts = {match[op.name]: op.name for op in fusion.ops if match[op.name].op in op.ops}
+        if _stands_alone(fusion, parts, readers, kept):
+            return list(parts)
+    return None
+
+
+def _matches(
+    ops: Sequence[PatternOp],
+    match: Match,
+    first: Tensor | None,
+    readers: Readers,
+    taken: set[Tensor],
+) -> Iterator[Match]:
+    """All ways to find `ops` given what is matched so far; `first` is the first op's tensor."""
+    if not ops:
+        yield match
+        return
+    op, rest = ops[0], ops[1:]
+    for t in [first] if first is not None else _candidates(op, match, readers):
+        if t.op in op.ops and t not in taken and t not in match.values():
+            bound = _bind(op, t, match)
+            if bound is not None:
+                yield from _matches(rest, bound, None, readers, taken)
+    if op.optional and op.sources[0] in match:
+        yield from _matches(rest, {**match, op.name: match[op.sources[0]]}, None, readers, taken)
+
+
+def _candidates(op: PatternOp, match: Match, readers: Readers) -> Sequence[Tensor]:
+    known = next((match[s] for s in op.sources if s in match), None)
+    return () if known is None else readers.get(known, ())
+
+
+def _bind(op: PatternOp, t: Tensor, match: Match) -> Match | None:
+    """`match` with `t` as the op's result and its sources by name, or None where they differ."""
+    sources = [producer(s) for s in t.srcs[: max(len(op.sources), 1)]]
+    if len(sources) < len(op.sources):
+        return None
+    orders = [sources]
+    if t.op in _COMMUTATIVE:
+        orders.append(sources[::-1])
+    for candidate in orders:
+        named = dict(zip(op.sources, candidate, strict=False))
+        if all(match.get(name, s) is s for name, s in named.items()):
+            return {**match, **named, op.name: t}
+    return None
+
+
+def _stands_alone(
+    fusion: Fusion, parts: Mapping[Tensor, str], readers: Readers, kept: set[Tensor]
+) -> bool:
+    """Whether only results that may leave the group do, and the group can run as one step.
+
+    It can where everything computed outside is read by a part that all results hang on: then no
+    result can be needed for what the group itself needs.
+    """
+    leaving = [t for t in parts if t in kept or any(r not in parts for r in readers[t])]
+    if any(parts[t] not in fusion.keep for t in leaving):
+        return False
+    sinks = leaving or [list(parts)[-1]]
+    needs = [t for t in parts if any(_computed_outside(s, parts) for s in t.srcs)]
+    return all(_hangs_on(sink, t, parts) for t in needs for sink in sinks)
+
+
+def _computed_outside(s: Tensor, parts: Mapping[Tensor, str]) -> bool:
+    return producer(s) not in parts and producer(s).kind is Kind.OP
+
+
+def _hangs_on(t: Tensor, other: Tensor, parts: Mapping[Tensor, str]) -> bool:
+    """Whether `t` is `other` or reads it, through parts alone."""
+    if t is other:
+        return True
+    return any(_hangs_on(producer(s), other, parts) for s in t.srcs if producer(s) in parts)
+
+
+# Order
+
+
+def _in_order(
+    groups: list[tuple[str, tuple[Tensor, ...]]], order: Mapping[Tensor, int]
+) -> list[tuple[str, tuple[Tensor, ...]]]:
+    """Groups so that each follows what it reads; else by where their last part stood."""
+    group_of = {part: i for i, (_, parts) in enumerate(groups) for part in parts}
+    needs = [
+        {group_of[producer(s)] for part in parts for s in part.srcs if producer(s) in group_of}
+        - {i}
+        for i, (_, parts) in enumerate(groups)
+    ]
+    for earlier, later in _cache_order(order):
+        if group_of[earlier] != group_of[later]:
+            needs[group_of[later]].add(group_of[earlier])
+    placed: list[int] = []
+    done: set[int] = set()
+    waiting = sorted(range(len(groups)), key=lambda i: order[groups[i][1][-1]])
+    for start in waiting:
+        _place_after(start, needs, done, placed)
+    return [groups[i] for i in placed]
+
+
+def _place_after(start: int, needs: Sequence[set[int]], done: set[int], placed: list[int]) -> None:
+    """Depth first, without recursion: first what `start` needs, then `start`."""
+    stack = [start]
+    while stack:
+        i = stack[-1]
+        missing = [j for j in sorted(needs[i]) if j not in done]
+        if missing:
+            stack.extend(reversed(missing))
+            continue
+        stack.pop()
+        if i not in done:
+            done.add(i)
+            placed.append(i)
+
+
+def _cache_order(order: Mapping[Tensor, int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of ops on one cache whose order matters, as one of them writes it."""
+    last_write: dict[Tensor, Tensor] = {}
+    reads: dict[Tensor, list[Tensor]] = {}
+    for t in order:
+        if t.op in VIEW_OPS:
+            continue
+        for cache in {s.base for s in t.srcs if s.base.kind is Kind.CACHE}:
+            writes = t.base is cache
+            if cache in last_write:
+                yield last_write[cache], t
+            if writes:
+                yield from ((r, t) for r in reads.pop(cache, []))
+                last_write[cache] = t
+            else:
+                reads.setdefault(cache, []).append(t)
