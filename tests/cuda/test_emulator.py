@@ -24,7 +24,7 @@ BROKEN = KernelSource(
         *("mask_without_self", "misaligned", "misaligned_vector", "index_out_of_array"),
         *("read_at", "write_at", "shared_at", "divide", "trap", "recursion", "unwaited_copy"),
         *("unwaited_bulk", "wrong_byte_count", "misaligned_bulk", "barrier_before_init"),
-        *("half_a_warp", "no_pdl_wait"),
+        *("half_a_warp", "no_pdl_wait", "reads_before_pdl_wait", "copies_before_pdl_wait"),
     ),
 )
 
@@ -160,6 +160,45 @@ def test_missing_edge_of_a_graph_gives_wrong_results() -> None:
         graph.replay()
         results[order] = device.download(y, np.float32, (4,)).tolist()
     assert results == {"forward": [3, 3, 3, 3], "reverse": [2, 2, 2, 2]}
+
+
+@pytest.mark.parametrize("name", ["reads_before_pdl_wait", "copies_before_pdl_wait"])
+def test_dependent_launch_that_reads_too_early_gives_wrong_results(name: str) -> None:
+    results = {}
+    for order in ("forward", "reverse"):
+        device = emulated(order=order)
+        kernel = device.module(BROKEN)[name]
+        a, b = (put(device, np.zeros(32, np.float32)) for _ in range(2))
+        with device.capture() as graph:
+            for source, target in ((a, b), (b, a), (a, b)):
+                device.launch(kernel, 1, 32, [source, target], pdl=True)
+        graph.replay()
+        results[order] = device.download(b, np.float32, (32,)).max()
+    assert results["forward"] == 3
+    assert results["reverse"] < 3
+
+
+def test_dependent_launches_of_a_graph_start_early_and_wait(device: Device) -> None:
+    kernel = device.module(KernelSource(KERNELS / "tensor.cu", ("dependent",)))["dependent"]
+    x = np.arange(512, dtype=np.float32)
+    a, b = put(device, x), put(device, x)
+    with device.capture() as graph:
+        for source, target in ((a, b), (b, a), (a, b), (b, a)):
+            device.launch(kernel, 4, 128, [source, target, 512], pdl=True)
+    graph.replay()
+    assert np.array_equal(device.download(a, np.float32, (512,)), x + 4)
+
+
+def test_failure_of_a_launch_ends_the_replay(device: Device, broken: Module) -> None:
+    y = device.alloc(128)
+    kernels = device.module(KernelSource(KERNELS / "tensor.cu", ("dependent",)))
+    with device.capture() as graph:
+        device.launch(kernels["dependent"], 1, 32, [y, y, 32], pdl=True)
+        device.launch(broken["no_pdl_wait"], 1, 32, [y], pdl=True)
+        device.launch(kernels["dependent"], 1, 32, [y, y, 32], pdl=True)
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="no_pdl_wait"):
+            graph.replay()
 
 
 def test_work_in_a_stream_outside_the_capture_is_refused() -> None:

@@ -37,19 +37,33 @@ class MBarrier {
   uint64_t *at, parity_, total, missing, bytes;
 };
 
-inline bool phase_is_over(uint64_t* mbarrier, unsigned parity) {
-  if (MBarrier(mbarrier).parity() != (parity & 1)) return true;
+inline void run_bulk_copies(uint64_t* mbarrier) {  // those that count at it; null: all
   for (size_t i = 0; i < S->bulk.size();) {
-    if (S->bulk[i].barrier != mbarrier) {
+    BulkCopy bulk = S->bulk[i];
+    if (mbarrier && bulk.barrier != mbarrier) {
       i++;
       continue;
     }
-    Copy copy = S->bulk[i].copy;
     S->bulk.erase(S->bulk.begin() + static_cast<long>(i));
-    copy.run();
-    MBarrier(mbarrier).receive(copy.n_bytes);
+    bulk.copy.run();
+    MBarrier(bulk.barrier).receive(bulk.copy.n_bytes);
   }
+}
+
+inline bool phase_is_over(uint64_t* mbarrier, unsigned parity) {
+  if (MBarrier(mbarrier).parity() != (parity & 1)) return true;
+  run_bulk_copies(mbarrier);
   return MBarrier(mbarrier).parity() != (parity & 1);
+}
+
+inline void run_all_copies() {
+  run_bulk_copies(nullptr);
+  for (AsyncCopies& c : S->copies) {
+    for (auto& group : c.groups) {
+      for (const Copy& copy : group) copy.run();
+      group.clear();
+    }
+  }
 }
 
 inline AsyncCopies& my_copies() {
@@ -87,7 +101,7 @@ void emu_mbarrier_arrive(unsigned long long* barrier, unsigned n_bytes_expected)
 }
 void emu_mbarrier_wait(unsigned long long* barrier, unsigned parity) {
   auto* word = reinterpret_cast<uint64_t*>(barrier);
-  if (!emu::phase_is_over(word, parity)) emu::poll(word, parity);
+  if (!emu::phase_is_over(word, parity)) emu::poll(emu::FOR_MBARRIER, word, parity);
 }
 void emu_bulk_copy(void* target, const void* source, unsigned n_bytes, unsigned long long* barrier) {
   if (n_bytes % 16 || !emu::aligned(target, source, 16))

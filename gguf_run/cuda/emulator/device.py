@@ -28,6 +28,7 @@ from gguf_run.cuda.device import (
     Stream,
 )
 from gguf_run.cuda.emulator.build import Compiler
+from gguf_run.cuda.emulator.early import EarlyLaunch
 from gguf_run.cuda.emulator.graph import EmulatedEvent, EmulatedGraph, EmulatedStream
 from gguf_run.cuda.emulator.memory import Memory, view
 from gguf_run.cuda.signature import base_name, parse_signatures, with_sizes
@@ -86,8 +87,7 @@ class EmulatedDevice(Device):
         self._workers = workers
         self._recording: EmulatedGraph | None = None
         self._compiler = Compiler(FileCache(cache_dir), capability, checks)
-        runtime = ctypes.CDLL(str(self._compiler.runtime()), mode=ctypes.RTLD_GLOBAL)
-        self._emu_launch = runtime.emu_launch
+        self._runtime = ctypes.CDLL(str(self._compiler.runtime()), mode=ctypes.RTLD_GLOBAL)
 
     # -- memory ------------------------------------------------------------------------------------
 
@@ -153,12 +153,12 @@ class EmulatedDevice(Device):
             raise DeviceError(f"{launch}: the emulated device has no clusters")
         if launch.cooperative and np.prod(launch.grid) > 16 * self.n_sm:
             raise DeviceError(f"{launch}: too many blocks to run at once")
-        self._do(stream, lambda: self._run(launch))
+        self._do(stream, lambda: self._run(launch), launch)
 
-    def _run(self, launch: Launch) -> None:
+    def _run(self, launch: Launch, gate: int | None = None) -> None:
         sizes = ctypes.c_uint * 3
         error = ctypes.create_string_buffer(1024)
-        failed = self._emu_launch(
+        failed = self._runtime.emu_launch(
             ctypes.c_void_p(launch.kernel.handle),
             ctypes.c_void_p(launch.arguments.address),
             sizes(*launch.grid),
@@ -167,6 +167,7 @@ class EmulatedDevice(Device):
             ctypes.c_uint(self._workers),
             ctypes.c_int(launch.cooperative),
             ctypes.c_int(launch.pdl),
+            ctypes.c_void_p(gate),
             ctypes.c_int(_ORDERS.index(self._order)),
             ctypes.c_uint(self._seed),
             error,
@@ -202,7 +203,7 @@ class EmulatedDevice(Device):
     @contextmanager
     def capture(self) -> Iterator[Graph]:
         self._refuse_in_capture("another capture")
-        graph = self._recording = EmulatedGraph(self._order, self._seed)
+        graph = self._recording = EmulatedGraph(self._order, self._seed, self._start_early)
         graph.begin(self.main)
         try:
             yield graph
@@ -217,11 +218,16 @@ class EmulatedDevice(Device):
     def close(self) -> None:
         self._recording = None
 
-    def _do(self, stream: Stream | None, work: Callable[[], Any]) -> None:
+    def _start_early(self, launch: Launch) -> EarlyLaunch:
+        return EarlyLaunch(self._runtime, lambda gate: self._run(launch, gate))
+
+    def _do(
+        self, stream: Stream | None, work: Callable[[], Any], launch: Launch | None = None
+    ) -> None:
         if self._recording is None:
             work()
         else:
-            self._recording.add(self._stream(stream), work)
+            self._recording.add(self._stream(stream), work, launch)
 
     def _stream(self, stream: Stream | None) -> EmulatedStream:
         if stream is None:

@@ -40,14 +40,24 @@ inline void on_fault(int signal, siginfo_t* info, void*) {
   fail("illegal access at address 0x%zx", address);
 }
 
-struct FaultHandlers {  // while a launch runs
+class FaultHandlers {  // while any launch runs
+ public:
   FaultHandlers() {
+    std::lock_guard<std::mutex> hold(lock);
+    if (n_users++) return;
     struct sigaction action = {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
     for (int i = 0; i < N_SIGNALS; i++) sigaction(SIGNALS[i], &action, &old_actions[i]);
   }
-  ~FaultHandlers() { restore_actions(); }
+  ~FaultHandlers() {
+    std::lock_guard<std::mutex> hold(lock);
+    if (--n_users == 0) restore_actions();
+  }
+
+ private:
+  static inline std::mutex lock;
+  static inline int n_users = 0;
 };
 
 struct SignalStack {  // handlers need one when a fiber's stack has overflown
@@ -92,7 +102,7 @@ class Watchdog {
       std::this_thread::sleep_for(std::chrono::seconds(2));
       std::lock_guard<std::mutex> hold(lock);
       for (Entry& e : entries) {
-        if (e.state->n_switches != e.seen) e.since = seconds(), e.seen = e.state->n_switches;
+        if (e.state->n_switches != e.seen || e.state->is_blocked) e.since = seconds(), e.seen = e.state->n_switches;
         else if (seconds() - e.since > WATCH_SECONDS) pthread_kill(e.thread, SIGURG), e.since = seconds();
       }
     }

@@ -101,9 +101,29 @@ struct DynamicShared {  // ends at a page that can't be touched
 
 // ---- launches ---------------------------------------------------------------------------------------------------
 
-struct Worker {  // what an OS thread's part of a launch keeps for the next one
+struct Worker {  // what an OS thread's part of a launch keeps for a later one
   State state;
   DynamicShared shared;
+};
+
+class WorkerLease {
+ public:
+  WorkerLease() {
+    std::lock_guard<std::mutex> hold(lock);
+    if (free.empty()) free.push_back(new Worker());
+    worker = free.back();
+    free.pop_back();
+  }
+  ~WorkerLease() {
+    std::lock_guard<std::mutex> hold(lock);
+    free.push_back(worker);
+  }
+  Worker* operator->() { return worker; }
+
+ private:
+  Worker* worker;
+  static inline std::mutex lock;
+  static inline std::vector<Worker*> free;
 };
 
 constexpr size_t MIN_THREADS = 4096;  // below that many CUDA threads another OS thread costs more than it gains
@@ -115,13 +135,15 @@ struct Run {
   unsigned shared, seed;
   int order;
   bool must_wait;
+  Gate* gate;
   std::atomic<size_t> next{0};
   std::mutex lock;
   std::string error;
 };
 
-void work(Run& r, Worker& worker) {
-  State& s = worker.state;
+void work(Run& r) {
+  WorkerLease worker;
+  State& s = worker->state;
   SignalStack signal_stack;
   Watched watched(&s);
   S = &s;
@@ -134,9 +156,11 @@ void work(Run& r, Worker& worker) {
   s.warps.resize((s.n_threads + 31) / 32);
   s.run = r.kernel->run;
   s.arguments = r.arguments;
+  s.gate = r.gate;
+  s.is_blocked = false;
   s.order = static_cast<Order>(r.order);
   s.random = r.seed * 2654435761u + 12345;
-  s.dynamic_shared = worker.shared.reserve(r.shared);
+  s.dynamic_shared = worker->shared.reserve(r.shared);
   s.dynamic_shared_bytes = r.shared;
   Region shared = static_shared(*r.kernel);
   size_t n_blocks = size_t(r.grid[0]) * r.grid[1] * r.grid[2];
@@ -156,9 +180,6 @@ void work(Run& r, Worker& worker) {
   emu_thread = nullptr;
 }
 
-std::mutex launches;  // one launch at a time in a process: workers and handlers are shared
-std::vector<Worker*> workers;
-
 }  // namespace emu
 
 extern "C" {
@@ -168,13 +189,17 @@ void emu_collective(unsigned mask, emu::Combine combine, const void* in, void* o
   emu::collective(mask, combine, in, out, argument);
 }
 int emu_barrier(int id, unsigned n_threads, int predicate) { return emu::barrier(id, n_threads, predicate); }
-void emu_yield() { emu::poll(nullptr, 0); }
+void emu_yield() { emu::poll(emu::FOR_OTHERS); }
+void emu_pdl_wait() {
+  emu::S->waited = true;
+  if (emu::S->gate && !emu::S->gate->is_open()) emu::poll(emu::AT_GATE);
+}
 
-// Runs a kernel; 0, or 1 with the reason in `error`. Cooperative blocks run at once, one OS thread each.
+// Runs a kernel; 0, or 1 with the reason in `error`. Cooperative blocks run at once, one OS thread each. With a
+// gate (or null), threads wait in pdl_wait() until it is opened.
 int emu_launch(const emu::Kernel* kernel, void** arguments, const unsigned* grid, const unsigned* block, unsigned shared,
-               unsigned n_workers, int cooperative, int pdl, int order, unsigned seed, char* error, unsigned error_bytes) {
+               unsigned n_workers, int cooperative, int pdl, emu::Gate* gate, int order, unsigned seed, char* error, unsigned error_bytes) {
   using namespace emu;
-  std::lock_guard<std::mutex> hold(launches);
   Run r;
   r.kernel = kernel;
   r.arguments = arguments;
@@ -184,15 +209,16 @@ int emu_launch(const emu::Kernel* kernel, void** arguments, const unsigned* grid
   r.seed = seed;
   r.order = order;
   r.must_wait = pdl;
+  r.gate = gate;
   size_t n_blocks = size_t(grid[0]) * grid[1] * grid[2], n_threads = size_t(block[0]) * block[1] * block[2];
   size_t worthwhile = 1 + n_blocks * n_threads / MIN_THREADS, n = std::min({size_t(n_workers), n_blocks, worthwhile});
   if (cooperative) n = n_blocks;
-  while (workers.size() < n) workers.push_back(new Worker());
   FaultHandlers handlers;
   std::vector<std::thread> threads;
-  for (size_t i = 1; i < n; i++) threads.emplace_back([&r, i] { work(r, *workers[i]); });
-  work(r, *workers[0]);
+  for (size_t i = 1; i < n; i++) threads.emplace_back([&r] { work(r); });
+  work(r);
   for (auto& t : threads) t.join();
+  if (gate) gate->arrive();
   snprintf(error, error_bytes, "%s", r.error.c_str());
   return !r.error.empty();
 }

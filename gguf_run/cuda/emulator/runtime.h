@@ -20,7 +20,6 @@ struct Block {  // ... and about its block
   uint3 id;
   char* dynamic_shared;
   unsigned dynamic_shared_bytes;
-  bool waited;  // some thread has called pdl_wait
 };
 
 // One lane's part in a collective: where its value lies, where its result goes, and a small number.
@@ -51,6 +50,7 @@ EMU_THREAD_LOCAL emu::Block* emu_block;
 void emu_collective(unsigned mask, emu::Combine combine, const void* in, void* out, int argument);
 int emu_barrier(int id, unsigned n_threads, int predicate);  // n_threads 0: the whole block; the predicates' sum
 void emu_yield();                                            // a spinning thread lets others run
+void emu_pdl_wait();
 void emu_copy_async(void* target, const void* source, unsigned n_bytes, unsigned n_source_bytes);
 void emu_copy_commit();
 void emu_copy_wait(unsigned n_groups);  // all groups but the last n_groups

@@ -133,9 +133,10 @@ inline void fiber_main() {
   }
 }
 
-inline void poll(uint64_t* mbarrier, unsigned parity) {  // until its phase is over; null: until others have run
+inline void poll(Wait wait, uint64_t* mbarrier = nullptr, unsigned parity = 0) {
   Fiber* me = self();
-  me->waits_for = mbarrier;
+  me->wait = wait;
+  me->mbarrier = mbarrier;
   me->parity = parity;
   me->warp->ready &= ~(1u << me->lane);
   S->polling.push_back(me->index);
@@ -143,24 +144,38 @@ inline void poll(uint64_t* mbarrier, unsigned parity) {  // until its phase is o
 }
 
 bool phase_is_over(uint64_t* mbarrier, unsigned parity);
+void run_all_copies();
+
+inline bool is_over(const Fiber& f) {
+  if (f.wait == FOR_MBARRIER) return phase_is_over(f.mbarrier, f.parity);
+  return f.wait == FOR_OTHERS || S->gate->is_open();
+}
 
 inline bool wake_polling() {  // nobody is ready: who waits for something that has come?
   std::vector<unsigned> polling;
   polling.swap(S->polling);
-  bool any = false, real = false;
+  bool any = false, only_spinning = true, at_gate = false;
   for (unsigned i : polling) {
     Fiber& f = S->fibers[i];
     emu_thread = &f;
-    bool wake = !f.waits_for || phase_is_over(f.waits_for, f.parity);
-    real |= wake && f.waits_for;
-    any |= wake;
-    if (wake) f.warp->ready |= 1u << f.lane;
+    bool over = is_over(f);
+    any |= over;
+    only_spinning &= !over || f.wait == FOR_OTHERS;
+    at_gate |= f.wait == AT_GATE;
+    if (over) f.warp->ready |= 1u << f.lane;
     else S->polling.push_back(i);
   }
-  if (real || !any) S->spinning_since = 0;
+  if (!any && at_gate) {
+    run_all_copies();  // they may have been as quick as that
+    S->is_blocked = true;
+    S->gate->pass();
+    S->is_blocked = false;
+    return true;
+  }
+  if (!any || !only_spinning) S->spinning_since = 0;
   else if (S->spinning_since == 0) S->spinning_since = seconds();
   else if (seconds() - S->spinning_since > SPIN_SECONDS) fail("threads spin without end");
-  if (any && !real) sched_yield();
+  if (any && only_spinning) sched_yield();
   return any;
 }
 

@@ -1,6 +1,7 @@
 // A running block: its fibers, warps and barriers. One OS thread runs one block at a time.
 #pragma once
 #include "context.h"
+#include "gate.h"
 #include "runtime.h"
 
 #include <csetjmp>
@@ -15,6 +16,7 @@
 namespace emu {
 
 enum Order { FORWARD, REVERSE, RANDOM };
+enum Wait { FOR_MBARRIER, AT_GATE, FOR_OTHERS };  // until its phase is over, until it opens, until they have run
 constexpr int N_BARRIERS = 16;
 
 struct Warp {
@@ -30,7 +32,8 @@ struct Fiber : Thread {
   Combine combine;
   char* stack;        // its top; null: not started, or handed on
   bool started;
-  uint64_t* waits_for;  // an mbarrier; null: it only lets others run
+  Wait wait;  // why it polls
+  uint64_t* mbarrier;
   unsigned parity;
 };
 
@@ -63,7 +66,7 @@ struct State : Block {
   std::vector<Fiber> fibers;
   std::vector<Warp> warps;
   Barrier barriers[N_BARRIERS];
-  std::vector<unsigned> polling;  // fibers that wait for an mbarrier or let others run
+  std::vector<unsigned> polling;  // fibers that wait for an mbarrier or the gate, or let others run
   std::vector<BulkCopy> bulk;
   std::vector<AsyncCopies> copies;  // by thread; empty until the first
   Context scheduler;
@@ -71,6 +74,9 @@ struct State : Block {
   std::vector<char*> stacks;  // free ones
   void (*run)(void**);
   void** arguments;
+  bool waited;      // some thread has called pdl_wait()
+  bool is_blocked;  // the OS thread waits at the gate
+  Gate* gate;  // of a launch that may start before the one ahead is done; else null
   Order order;
   unsigned random;
   unsigned long n_switches;

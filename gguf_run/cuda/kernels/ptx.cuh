@@ -249,7 +249,7 @@ __device__ __forceinline__ void bulk_prefetch(const void* source, unsigned n_byt
 // Waits until the kernels ahead have ended and what they wrote can be read. Every kernel launched with pdl=True calls it.
 __device__ __forceinline__ void pdl_wait() {
 #if defined(CUDA_EMU)
-  emu_block->waited = true;
+  emu_pdl_wait();
 #elif __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif

@@ -84,4 +84,17 @@ extern "C" __global__ void half_a_warp(float* y) {
   if (threadIdx.x < 16) return;
   y[0] = warp_sum(1.0f);
 }
+extern "C" __global__ void reads_before_pdl_wait(const float* x, float* y) {
+  float early = x[threadIdx.x];
+  pdl_wait();
+  y[threadIdx.x] = early + 1;
+}
+extern "C" __global__ void copies_before_pdl_wait(const float* x, float* y) {
+  __shared__ float staged[32];
+  copy_async<4>(&staged[threadIdx.x], &x[threadIdx.x]);
+  copy_async_commit();
+  pdl_wait();
+  copy_async_wait<0>();
+  y[threadIdx.x] = staged[threadIdx.x] + 1;
+}
 extern "C" __global__ void no_pdl_wait(float* y) { y[0] = 1; }
