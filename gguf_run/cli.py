@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import click
 
 from gguf_run import __version__
+from gguf_run.commands.bench import bench
 from gguf_run.commands.inspect import inspect
+from gguf_run.commands.kernels import kernels
 from gguf_run.commands.run import run
 from gguf_run.commands.tokenize import tokenize
 from gguf_run.errors import GGUFRunError
@@ -45,7 +47,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, inspect, tokenize):
+for _command in (run, bench, inspect, kernels, tokenize):
     cli.add_command(_command)
 
 

@@ -23,10 +23,12 @@ class LoadingBar:
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
+        self._what = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if self._bar is None or self._bar.desc != f"{what}: ":
+        if self._bar is None or self._what != what:
             self.close()
+            self._what = what
             self._bar = tqdm(total=total, desc=what, disable=None, leave=False, file=sys.stderr)
         self._bar.update(done - self._bar.n)
 
