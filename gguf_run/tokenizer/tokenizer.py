@@ -27,7 +27,7 @@ class Tokenizer:
     """Text to token ids and back, exactly as llama.cpp does it with the same file.
 
     Made by `from_gguf` or `from_metadata`; cheap to make, as the tables for encoding are built at
-    the first use. Not to be used by two threads at once before that.
+    the first use. Threads may share one.
 
     Attributes:
         vocab: the vocabulary as the file states it.
