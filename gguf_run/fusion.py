@@ -14,7 +14,7 @@ too; all other results inside must have no reader but the group.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
@@ -90,8 +90,16 @@ def find_readers(graph: Graph) -> dict[Tensor, list[Tensor]]:
     return readers
 
 
+Accepts = Callable[[str, tuple[Tensor, ...]], bool]
+"""Whether a backend has a kernel for a fusion (its name) of just these parts, in graph order."""
+
+
 def fuse(
-    graph: Graph, fusions: Sequence[Fusion], readers: Readers, kept: set[Tensor]
+    graph: Graph,
+    fusions: Sequence[Fusion],
+    readers: Readers,
+    kept: set[Tensor],
+    accepts: Accepts | None = None,
 ) -> list[tuple[str, tuple[Tensor, ...]]]:
     """Cover all ops with groups (name, parts in graph order), in an order in which they can run.
 
@@ -106,8 +114,11 @@ def fuse(
         name, parts = t.op, [t]
         for fusion in fusions:
             found = _find(fusion, t, readers, kept, taken)
-            if found is not None:
-                name, parts = fusion.name, sorted(found, key=order.__getitem__)
+            if found is None:
+                continue
+            found.sort(key=order.__getitem__)
+            if accepts is None or accepts(fusion.name, tuple(found)):
+                name, parts = fusion.name, found
                 break
         taken.update(parts)
         groups.append((name, tuple(parts)))
@@ -143,7 +154,8 @@ def _matches(
         return
     op, rest = ops[0], ops[1:]
     for t in [first] if first is not None else _candidates(op, match, readers):
-        if t.op in op.ops and t not in taken and t not in match.values():
+        is_new = op.name in match or t not in match.values()
+        if t.op in op.ops and t not in taken and is_new:
             bound = _bind(op, t, match)
             if bound is not None:
                 yield from _matches(rest, bound, None, readers, taken)
@@ -152,6 +164,9 @@ def _matches(
 
 
 def _candidates(op: PatternOp, match: Match, readers: Readers) -> Sequence[Tensor]:
+    if op.name in match:
+        # An op further on reads it: the pattern goes up from there.
+        return (match[op.name],)
     known = next((match[s] for s in op.sources if s in match), None)
     return () if known is None else readers.get(known, ())
 

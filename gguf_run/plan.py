@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from gguf_run.fusion import FUSIONS, Fusion, Readers, find_readers, fuse, producer
+from gguf_run.fusion import FUSIONS, Accepts, Fusion, Readers, find_readers, fuse, producer
 from gguf_run.graph import Graph, Kind, Tensor
 
 ARENA_ALIGNMENT = 256
@@ -52,12 +52,15 @@ Workspace = Callable[[str, tuple[Tensor, ...]], int]
 
 
 def make_plan(
-    graph: Graph, fusions: Sequence[Fusion] = FUSIONS, workspace: Workspace | None = None
+    graph: Graph,
+    fusions: Sequence[Fusion] = FUSIONS,
+    workspace: Workspace | None = None,
+    accepts: Accepts | None = None,
 ) -> Plan:
     """Plan `graph`; `fusions=()` runs every op by itself."""
     readers = find_readers(graph)
     kept = {producer(t) for t in graph.outputs}
-    groups = fuse(graph, fusions, readers, kept)
+    groups = fuse(graph, fusions, readers, kept, accepts)
     io = [_inputs_and_outputs(parts, readers, kept) for _, parts in groups]
     scratch = [workspace(op, parts) if workspace else 0 for op, parts in groups]
     places = _place(io, scratch, graph.outputs)

@@ -281,3 +281,18 @@ def test_a_group_whose_input_needs_its_output_is_not_fused() -> None:
 def test_a_pattern_that_is_no_pattern_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 'name = op"):
         Fusion("bad", "rms_norm x")
+
+
+def test_a_pattern_goes_up_from_an_op_that_reads_it() -> None:
+    g = Graph()
+    x = g.input("x", (2, 8), F32)
+    left, right = g.scale(x, 2.0), g.rms_norm(g.input("z", (2, 8), F32), 1e-5)
+    g.output(g.add(left, right))
+    fusion = Fusion("scale_add_norm", "s = scale(x); y = add(s, n); n = rms_norm(z)")
+    assert _ops(make_plan(g, (fusion,))) == ["scale_add_norm"]
+
+
+def test_a_backend_may_refuse_a_group() -> None:
+    g = Graph()
+    g.output(_normed(g, g.input("x", (2, 8), F32)))
+    assert _ops(make_plan(g, FUSIONS, None, lambda name, parts: False)) == ["rms_norm", "mul"]

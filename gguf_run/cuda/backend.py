@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
 from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
-from gguf_run.cuda.lowering import LOWERINGS, WORKSPACES, Call, Lowering
+from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Call, Lowering
 from gguf_run.cuda.room import check_room
 from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
@@ -56,7 +56,11 @@ class CudaBackend:
         """Plan `graph` with this backend's fusions, activations cast as its products take them."""
         self._check_ops(graph)
         fusions = tuple(f for f in FUSIONS if f.name in LOWERINGS) if fuse else ()
-        return make_plan(activations_as_products_take_them(graph), fusions, self._workspace)
+        cast = activations_as_products_take_them(graph)
+        return make_plan(cast, fusions, self._workspace, self._accepts)
+
+    def _accepts(self, op: str, parts: tuple[Tensor, ...]) -> bool:
+        return op not in ACCEPTS or ACCEPTS[op](self.device, parts)
 
     def _check_ops(self, graph: Graph) -> None:
         missing = dict.fromkeys(t.op for t in graph.tensors if t.op in REFERENCE_ONLY_OPS)

@@ -103,8 +103,11 @@ class Lowering:
 LoweringFunction = Callable[[Lowering, Step], None]
 WorkspaceFunction = Callable[[Device, tuple[Tensor, ...]], int]
 
+AcceptsFunction = Callable[[Device, tuple[Tensor, ...]], bool]
+
 LOWERINGS: dict[str, LoweringFunction] = {}
 WORKSPACES: dict[str, WorkspaceFunction] = {}
+ACCEPTS: dict[str, AcceptsFunction] = {}
 
 
 def lowering(*ops: str) -> Callable[[LoweringFunction], LoweringFunction]:
@@ -115,6 +118,16 @@ def lowering(*ops: str) -> Callable[[LoweringFunction], LoweringFunction]:
             if op in LOWERINGS:
                 raise ValueError(f"op {op!r} has two wrappers")
             LOWERINGS[op] = function
+        return function
+
+    return register
+
+
+def accepts(*ops: str) -> Callable[[AcceptsFunction], AcceptsFunction]:
+    """Register which groups of parts the kernels of the fusions `ops` can run; default: all."""
+
+    def register(function: AcceptsFunction) -> AcceptsFunction:
+        ACCEPTS.update(dict.fromkeys(ops, function))
         return function
 
     return register

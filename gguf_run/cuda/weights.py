@@ -35,6 +35,7 @@ class DeviceWeights:
         self._file = file
         self._device = device
         self._buffers: dict[str, Buffer] = {}
+        self._repack_plane: Kernel | None = None
 
     def n_bytes(self, leaves: Iterable[Tensor]) -> int:
         """Device memory that loading `leaves` takes, those on the device left out."""
@@ -138,7 +139,9 @@ class DeviceWeights:
         return launch
 
     def _kernel(self) -> Kernel:
-        return self._device.module(REPACK)["repack_plane"]
+        if self._repack_plane is None:
+            self._repack_plane = self._device.module(REPACK)["repack_plane"]
+        return self._repack_plane
 
 
 def is_vector(leaf: Tensor) -> bool:
