@@ -80,7 +80,7 @@ OPS = (
 """Every op that a backend must run (view ops are resolved by the plan)."""
 
 REFERENCE_ONLY_OPS = (
-    *("mul_mat_id", "mul_mat_batched", "add_id", "concat", "swiglu_oai"),
+    *("mul_mat_id", "mul_mat_batched", "add_id", "concat", "clamp", "swiglu_oai"),
     *("moe_ids", "moe_weights", "moe_sum"),
     *UNARY_OPS,
 )
@@ -372,6 +372,10 @@ class Graph:
     def scale(self, x: Tensor, value: float) -> Tensor:
         """x * value."""
         return self._op("scale", x.shape, (x,), ScaleParams(value))
+
+    def clamp(self, x: Tensor, limit: float) -> Tensor:
+        """x, no less than -limit and no more than limit."""
+        return self._op("clamp", x.shape, (x,), ScaleParams(limit))
 
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         """cap * tanh(x / cap) (arXiv:2408.00118)."""

@@ -201,6 +201,12 @@ def softcap(t: Tensor, out: Floats, x: Floats) -> None:
 
 
 @op
+def clamp(t: Tensor, out: Floats, x: Floats) -> None:
+    assert isinstance(t.params, ScaleParams)
+    np.clip(x, np.float32(-t.params.value), np.float32(t.params.value), out=out)
+
+
+@op
 def concat(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
     out[..., : a.shape[-1]] = a
     out[..., a.shape[-1] :] = b

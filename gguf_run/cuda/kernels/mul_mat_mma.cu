@@ -72,7 +72,7 @@ __device__ __forceinline__ uint8_t* piece(uint8_t* tile, int r, int p) { return 
 
 // BM x BN: the tile; WM x WN: that of a warp. Both of the warp's are multiples of 16 and 8.
 template <class Q, int BM, int BN, int WM, int WN>
-__global__ void __launch_bounds__(2 * BM)
+__global__ void __launch_bounds__(2 * BM, BM > 64 ? 0 : Operand<Q>::MINS && Operand<Q>::SCALES == 2 ? 2 : 3)
 mul_mat_mma(const uint8_t* __restrict__ w, const half* __restrict__ x, const float* __restrict__ add, float* __restrict__ y,
             float* __restrict__ partial, int n_tok, int n_out, int n_chunk, int add_stride) {
   using Op = Operand<Q>;

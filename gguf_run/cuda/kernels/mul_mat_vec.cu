@@ -2,7 +2,7 @@
 // w (n_out, n_chunk * 32) rows of planes (quants/planes.cuh); x (n_tok, n_chunk * 32): a row is int8 numbers, then a
 // (scale, scale * sum) pair of f32 for each 32 of them; y (n_tok, n_out) f32; add f32 or null, its row stride 0 where
 // all tokens get the same row; N_TOK / 2 < n_tok <= N_TOK
-// grid = n_out / (ROWS * groups), rounded up; block = (32, groups * k_split): k_split neighbouring warps share ROWS rows
+// grid = n_out / (ROWS * groups), rounded up; block = (32, groups * k_split <= 4): k_split neighbouring warps share ROWS rows
 // memory-bound: a warp has the loads of 2 * ROWS chunks a lane in flight and unpacks each weight once for all tokens
 #include "quants/all.cuh"
 
@@ -22,10 +22,10 @@ __device__ __forceinline__ void load_activations(const uint8_t* x, int n_chunk, 
 }
 
 template <class Q, int N_TOK, int ROWS>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(128, N_TOK == 1 ? 5 : N_TOK == 8 ? 3 : 4)
 mul_mat_vec_q8_1(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, const float* __restrict__ add,
                  float* __restrict__ y, int n_tok, int n_out, int n_chunk, int k_split, int add_stride) {
-  __shared__ float part[8][ROWS * N_TOK];
+  __shared__ float part[4][ROWS * N_TOK];
   const int lane = threadIdx.x, warp = threadIdx.y, groups = blockDim.y / k_split;
   const int slice = warp % k_split, row0 = (blockIdx.x * groups + warp / k_split) * ROWS;
   const int n_block = n_chunk / Q::CHUNKS, step = 32 * k_split;
@@ -36,20 +36,21 @@ mul_mat_vec_q8_1(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, c
 #pragma unroll
   for (int r = 0; r < ROWS; r++) rows[r] = w + min(row0 + r, n_out - 1) * row_bytes;
   float sum[ROWS][N_TOK] = {};
+  // Types whose chunks take few registers are loaded one round ahead.
+  constexpr bool AHEAD = sizeof(typename Q::Raw) <= 48 && N_TOK <= 4;
   typename Q::Raw next[ROWS];
-  int c = slice * 32 + lane;
-  if (c < n_chunk) {
+  const auto load = [&](int c) {
 #pragma unroll
     for (int r = 0; r < ROWS; r++) next[r] = Q::load(rows[r], n_block, c);
-  }
+  };
+  int c = slice * 32 + lane;
+  if (AHEAD && c < n_chunk) load(c);
   for (; c < n_chunk; c += step) {
+    if (!AHEAD) load(c);
     typename Q::Raw raw[ROWS];
 #pragma unroll
     for (int r = 0; r < ROWS; r++) raw[r] = next[r];
-    if (c + step < n_chunk) {
-#pragma unroll
-      for (int r = 0; r < ROWS; r++) next[r] = Q::load(rows[r], n_block, c + step);
-    }
+    if (AHEAD && c + step < n_chunk) load(c + step);
     Chunk chunk[ROWS];
 #pragma unroll
     for (int r = 0; r < ROWS; r++) chunk[r] = Q::unpack(raw[r], c);

@@ -2,7 +2,7 @@
 // w (n_out, n_in); x (n_tok, n_in) f32 with x_stride elements between rows; y (n_tok, n_out) f32; add f32 or null, its
 // row stride 0 where all tokens get the same row; N_TOK / 2 < n_tok <= N_TOK
 // VEC = 8: n_in % 8 == 0, x 16-byte aligned and x_stride % 4 == 0; VEC = 1: anything
-// grid = n_out / (2 * groups), rounded up; block = (32, groups * k_split): k_split neighbouring warps share two rows
+// grid = n_out / (2 * groups), rounded up; block = (32, groups * k_split <= 4): k_split neighbouring warps share two rows
 // memory-bound: 16-byte loads of two rows a warp, every weight loaded once for all tokens
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -17,11 +17,11 @@ template <class T, int VEC> struct alignas(VEC == 1 ? sizeof(T) : 16) Vector {
 };
 
 template <class T, int N_TOK, int VEC>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(128, N_TOK == 8 ? 3 : 4)
 mul_mat_vec_f32(const T* __restrict__ w, const float* __restrict__ x, const float* __restrict__ add,
                 float* __restrict__ y, int n_tok, int n_out, int n_in, int x_stride, int k_split, int add_stride) {
   constexpr int ROWS = 2;
-  __shared__ float part[8][ROWS * N_TOK];
+  __shared__ float part[4][ROWS * N_TOK];
   const int lane = threadIdx.x, warp = threadIdx.y, groups = blockDim.y / k_split;
   const int slice = warp % k_split, row0 = (blockIdx.x * groups + warp / k_split) * ROWS;
   float sum[ROWS][N_TOK] = {};

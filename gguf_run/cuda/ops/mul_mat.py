@@ -19,7 +19,8 @@ FEW = (1, 2, 4, 8)
 """Tokens that the vector kernels are compiled for; other counts take the next larger one."""
 WARPS_PER_SM = 16
 """Warps that keep enough loads in flight; fewer rows than that share theirs among more warps."""
-MAX_WARPS = 8
+MAX_WARPS = 4
+"""Warps of a block of the vector kernels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ DEPTH = 64
 def _rows(type_name: str, n_tok: int) -> int:
     """Rows a warp: more loads in flight where a chunk is few registers."""
     layout = LAYOUTS[type_name]
-    return 4 if layout.block_size == 32 and layout.type_size <= 20 and n_tok <= 2 else 2
+    return 4 if layout.block_size == 32 and layout.type_size <= 20 and n_tok == 1 else 2
 
 
 def _vec_kernel(type_name: str, n_tok: int) -> str:
@@ -174,7 +175,7 @@ def _share(n_unit: int, n_step: int, n_sm: int) -> tuple[int, int]:
     k_split = 1
     while k_split < MAX_WARPS and n_unit * k_split < WARPS_PER_SM * n_sm and n_step > k_split:
         k_split *= 2
-    return k_split, max(1, MAX_WARPS // 2 // k_split)
+    return k_split, MAX_WARPS // k_split
 
 
 def _launch_vec(low: Lowering, p: Product) -> None:
