@@ -6,8 +6,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-import numpy as np
-
 from gguf_run.engine import Engine
 from gguf_run.sampling import SamplerChain
 from gguf_run.tokenizer import Tokenizer
@@ -169,8 +167,3 @@ def check_stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
     if not all(isinstance(s, str) and s for s in stops):
         raise ValueError(f"stop: expected non-empty strings, found {stops!r}")
     return stops
-
-
-def no_end_bias(tokenizer: Tokenizer) -> dict[int, float]:
-    """The logit bias by which no end-of-generation token is ever drawn."""
-    return dict.fromkeys(sorted(tokenizer.eog_ids), -np.inf)

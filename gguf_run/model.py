@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gguf_run.arch import CacheShape, find_architecture
 from gguf_run.engine import Backend, Engine, GraphSource
 from gguf_run.errors import DeviceError, ModelError
-from gguf_run.generation import Generation, check_stops, no_end_bias
+from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import pages_for
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
@@ -164,11 +164,11 @@ class Model:
         Raises `ModelError` where a parameter is out of range, or the prompt does not fit.
         """
         ids = self._prompt_ids(prompt)
+        never = set(self.tokenizer.vocab.suppressed)
         if ignore_eos:
-            sampling["logit_bias"] = {
-                **no_end_bias(self.tokenizer),
-                **sampling.get("logit_bias", {}),
-            }
+            never |= self.tokenizer.eog_ids
+        ruled_out = dict.fromkeys(sorted(never), -np.inf)
+        sampling["logit_bias"] = {**ruled_out, **sampling.get("logit_bias", {})}
         named = {
             "temperature": temperature,
             "top_k": top_k,

@@ -49,7 +49,7 @@ def tokenize(
         raise click.UsageError(f"expected one text (TEXT, -p or --stdin), found {len(given)}")
     tokenizer = Tokenizer.from_gguf(model)
     found = tokenizer.encode(given[0], add_special=not no_bos, parse_special=not no_parse_special)
-    pieces = [tokenizer.decode([token], special=True) for token in found]
+    pieces = [tokenizer.token_bytes(token).decode(errors="replace") for token in found]
     if as_json:
         shown = [{"id": i, "piece": p} for i, p in zip(found, pieces, strict=True)]
         click.echo(json.dumps(shown, ensure_ascii=False))
