@@ -217,7 +217,7 @@ __device__ __forceinline__ void merge_rows(const Softmax<S>& softmax, const Outp
 }
 
 template <bool DECODE, class S>
-__global__ void __launch_bounds__(S::THREADS) flash_attn_ext_mma(
+__global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
     const float* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
     const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
     const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a, int type_k,
@@ -240,6 +240,10 @@ __global__ void __launch_bounds__(S::THREADS) flash_attn_ext_mma(
     const KeyTiles tiles = key_tiles(a, s, S::KEYS);
     const bool row_is_in[2] = {row0 >= first && row0 < s.end_row, row0 + 8 >= first && row0 + 8 < s.end_row};
     const int seen[2] = {row_is_in[0] ? rows.position[row0] : -1, row_is_in[1] ? rows.position[row0 + 8] : -1};
+    const int highest = warp_max(max(seen[0], seen[1]));
+    // Keys that every row sees: open_begin <= key < open_end.
+    const bool alone = first == 0 && s.end_row >= t.n;
+    const int open_end = alone ? s.lowest + 1 : 0, open_begin = a.window > 0 ? s.end - a.window : 0;
     auto copy_tile = [&](int tile) {
       if (tile < tiles.end) {
         const int key0 = tile * S::KEYS;
@@ -275,14 +279,23 @@ __global__ void __launch_bounds__(S::THREADS) flash_attn_ext_mma(
         __syncthreads();
         keys = keys_decoded, values = values_decoded;
       }
+      const int key = key0 + warp_key;
+      if (key > highest) continue;  // hidden from all rows of this warp
       float score[S::WARP_KEYS / 8][4];
       multiply_keys<S>(score, query, keys + warp_key * S::PITCH_K);
-      const int key = key0 + warp_key + lane % 4 * 2;
+      if (a.softcap > 0) {
 #pragma unroll
-      for (int n = 0; n < S::WARP_KEYS / 8; n++)
+        for (int n = 0; n < S::WARP_KEYS / 8; n++)
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-          score[n][j] = sees(a, seen[j / 2], key + n * 8 + j % 2) ? cap_score(a, score[n][j]) : negative_infinity();
+          for (int j = 0; j < 4; j++) score[n][j] = cap_score(a, score[n][j]);
+      }
+      if (key + S::WARP_KEYS > open_end || key0 < open_begin) {
+#pragma unroll
+        for (int n = 0; n < S::WARP_KEYS / 8; n++)
+#pragma unroll
+          for (int j = 0; j < 4; j++)
+            if (!sees(a, seen[j / 2], key + n * 8 + lane % 4 * 2 + j % 2)) score[n][j] = negative_infinity();
+      }
       softmax.take(score);
       softmax.add(score, values + warp_key * S::PITCH_V + warp_dim);
     }

@@ -7,11 +7,17 @@
 
 constexpr int PITCH_PAD = 8;
 
+#if __CUDA_ARCH__ >= 800
+constexpr int COPY_UNROLL = 4;
+#else
+constexpr int COPY_UNROLL = 1;  // copies pass through registers
+#endif
+
 // Rows of f16 straight into their places; rows outside [begin, end) become zeros and aren't read.
 template <int D, int KEYS, int THREADS>
 __device__ __forceinline__ void copy_rows(__half* tile, const unsigned char* source, long long row_bytes, int begin, int end) {
   constexpr int UNITS = D / 8;  // of 16 bytes
-#pragma unroll
+#pragma unroll COPY_UNROLL
   for (int i = threadIdx.x; i < KEYS * UNITS; i += THREADS) {
     const int row = i / UNITS, unit = i % UNITS;
     copy_async<16>(tile + row * (D + PITCH_PAD) + unit * 8, source + row * row_bytes + unit * 16, row >= begin && row < end);

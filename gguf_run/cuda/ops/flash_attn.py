@@ -21,8 +21,8 @@ COMBINE = kernel_module("flash_attn_combine.cu", ["flash_attn_combine_f32"])
 VEC_ROWS, VEC_COLUMNS, VEC_BLOCK = 16, 128, 128
 MOST_PARTS = 128
 """Parts of the keys: more would cost the merge more than they spread."""
-MOST_BLOCKS = 4
-"""Blocks a multiprocessor that the parts are made for."""
+VEC_BLOCKS, MMA_BLOCKS = 4, 2
+"""Blocks that a multiprocessor runs at once: the parts of the keys make one such round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ def choose(device: Device, t: Tensor) -> Choice:
     rows = _rows_per_tile(t, most)
     n_tile = -(-n_packed // rows)
     if fit:
-        wanted = device.n_sm * min(MOST_BLOCKS, device.max_shared // fit.shared)
+        wanted = device.n_sm * min(MMA_BLOCKS, device.max_shared // fit.shared)
         return Choice(rows, n_tile, _parts(t, wanted, n_tile * k.shape[1]), fit)
     columns = -(-t.shape[2] // VEC_COLUMNS)
-    n_split = _parts(t, device.n_sm * MOST_BLOCKS, n_tile * k.shape[1] * columns)
+    n_split = _parts(t, device.n_sm * VEC_BLOCKS, n_tile * k.shape[1] * columns)
     return Choice(rows, n_tile, n_split, None, _vec_keys(device, q.shape[2]))
 
 
@@ -70,9 +70,8 @@ def _rows_per_tile(t: Tensor, most: int) -> int:
 
 
 def _parts(t: Tensor, wanted: int, n_block: int) -> int:
-    """Parts of the keys such that about `wanted` blocks run, none with less than a page."""
-    n_page = t.srcs[5].shape[1]
-    return max(1, min(-(-wanted // n_block), n_page, MOST_PARTS))
+    """Parts of the keys such that at most `wanted` blocks run, none with less than a page."""
+    return max(1, min(wanted // n_block, t.srcs[5].shape[1], MOST_PARTS))
 
 
 def _vec_keys(device: Device, d_k: int) -> int:
