@@ -49,6 +49,7 @@ class Recorder(EmulatedDevice):
 
     def wait(self, event: Event, stream: Stream | None = None) -> None:
         self.order.append(("wait", stream, event))
+        super().wait(event, stream)
 
     @contextmanager
     def capture(self) -> Iterator[DeviceGraph]:
