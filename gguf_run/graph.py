@@ -25,6 +25,7 @@ from gguf_run.graph_params import (
     RopeParams,
     RouterParams,
     ScaleParams,
+    TemperatureParams,
     TopKParams,
 )
 from gguf_run.quants import QuantType, quant_type
@@ -51,6 +52,7 @@ __all__ = [
     "RopeParams",
     "RouterParams",
     "ScaleParams",
+    "TemperatureParams",
     "Tensor",
     "TopKParams",
     "contiguous_strides",
@@ -81,6 +83,7 @@ OPS = (
 
 REFERENCE_ONLY_OPS = (
     *("mul_mat_id", "mul_mat_batched", "add_id", "concat", "clamp", "swiglu_oai"),
+    "scale_by_position",
     *("moe_ids", "moe_weights", "moe_sum"),
     *UNARY_OPS,
 )
@@ -376,6 +379,13 @@ class Graph:
     def clamp(self, x: Tensor, limit: float) -> Tensor:
         """x, no less than -limit and no more than limit."""
         return self._op("clamp", x.shape, (x,), ScaleParams(limit))
+
+    def scale_by_position(self, x: Tensor, positions: Tensor, params: TemperatureParams) -> Tensor:
+        """x (n_tok, n_head, head_dim) times 1 + growth * ln(1 + floor((p + offset) / length)),
+        p the token's position in positions (n_tok,) i32 (arXiv:2501.19399)."""
+        ok = len(x.shape) == 3 and positions.shape == x.shape[:1] and positions.dtype is I32
+        _require(ok, "scale_by_position", "x (n_tok, n_head, n), positions (n_tok,)", x, positions)
+        return self._op("scale_by_position", x.shape, (x, positions), params)
 
     def softcap(self, x: Tensor, cap: float) -> Tensor:
         """cap * tanh(x / cap) (arXiv:2408.00118)."""

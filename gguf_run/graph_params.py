@@ -58,7 +58,7 @@ class NormParams:
 
 @dataclass(frozen=True, slots=True)
 class ScaleParams:
-    """The factor of `scale`, or the cap of `softcap`."""
+    """The factor of `scale`, the cap of `softcap` or the limit of `clamp`."""
 
     value: float
 
@@ -104,6 +104,15 @@ class GluParams:
     limit: float
 
 
+@dataclass(frozen=True, slots=True)
+class TemperatureParams:
+    """How `scale_by_position` grows: by `growth` times the logarithm of the number of `length`s."""
+
+    growth: float
+    length: int
+    offset: float = 0.0
+
+
 Params = (
     RopeParams
     | AttentionParams
@@ -112,5 +121,6 @@ Params = (
     | TopKParams
     | RouterParams
     | GluParams
+    | TemperatureParams
     | None
 )

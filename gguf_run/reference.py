@@ -26,6 +26,7 @@ from gguf_run.graph import (
     RopeMode,
     RopeParams,
     ScaleParams,
+    TemperatureParams,
     Tensor,
     TopKParams,
 )
@@ -198,6 +199,15 @@ def softcap(t: Tensor, out: Floats, x: Floats) -> None:
     assert isinstance(t.params, ScaleParams)
     cap = np.float32(t.params.value)
     np.multiply(np.tanh(x / cap), cap, out=out)
+
+
+@op
+def scale_by_position(t: Tensor, out: Floats, x: Floats, positions: Array) -> None:
+    p = t.params
+    assert isinstance(p, TemperatureParams)
+    n_length = np.floor((positions + p.offset) / p.length)
+    factor = 1 + p.growth * np.log1p(n_length)
+    np.multiply(x, factor.astype(np.float32)[:, None, None], out=out)
 
 
 @op

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from gguf_run.errors import ModelError
 from gguf_run.graph import I32, Graph, Tensor
@@ -49,6 +50,14 @@ class Builder:
         """As `weight`, but None where the file has no such tensor."""
         info = self.weights.find(name, shape)
         return None if info is None else self.g.weight(name, shape, info.type)
+
+    def has(self, name: str) -> bool:
+        """Whether the file has a tensor `name`."""
+        return name in self.weights.tensors
+
+    def vector(self, name: str, *shape: int) -> Tensor:
+        """The tensor `name` of `shape` as one row of all its elements."""
+        return self.g.weight(name, (prod(shape),), self.weights.require(name, shape).type)
 
     # Inputs, all i32
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from gguf_run.arch.blocks import embed, ffn, head, pre_norm
+from gguf_run.arch.blocks import embed, head
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.mla import latent, latent_attention
-from gguf_run.arch.moe import experts, router_by_keys, shared_expert
+from gguf_run.arch.moe import dense_then_experts, router_by_keys
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import Gating, Tensor
 
@@ -23,12 +24,6 @@ def deepseek2(b: Builder) -> Tensor:
 
 
 def deepseek2_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
-    keys = b.hp.keys
-    if il < keys.integer("leading_dense_block_count", 0, low=0):
-        return ffn(b, x, il)
-    n_ff = keys.integer("expert_feed_forward_length")
     sigmoid = (b.hp.n_layer, b.hp.n_vocab) in SIGMOID_SHAPES
     params = router_by_keys(b, Gating.SIGMOID if sigmoid else Gating.SOFTMAX)
-    routed = experts(b, x, il, params, n_ff)
-    n_shared = n_ff * keys.integer("expert_shared_count")
-    return b.g.add(routed, shared_expert(b, x, il, n_shared))
+    return dense_then_experts(b, x, il, params)

@@ -9,18 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from gguf_run.arch.blocks import (
-    attention,
-    embed,
-    ffn,
-    head,
-    pre_norm,
-    rope_params,
-    sandwich,
-    window,
-    window_base,
-)
+from gguf_run.arch.attention import attention, rope_params, roped, window, window_base
+from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm, sandwich
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import AttentionParams, RopeMode, Tensor
 
@@ -30,7 +22,7 @@ geglu_ffn = partial(ffn, glu="geglu")
 @architecture("gemma")
 def gemma(b: Builder) -> Tensor:
     x = embed(b, b.hp.n_embd**0.5)
-    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
+    rope = roped(b, RopeMode.NEOX)
     return head(b, pre_norm(b, x, rope, geglu_ffn))
 
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gguf_run.arch.blocks import (
-    attention,
-    attention_params,
-    embed,
-    head,
-    pre_norm,
-    rope_params,
-    window,
-    window_base,
-)
+from gguf_run.arch.attention import attention, attention_params, rope_params, window, window_base
+from gguf_run.arch.blocks import embed, head
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.moe import experts, router
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import Gating, GluParams, RopeMode, Tensor

@@ -3,10 +3,10 @@ models exported as `llama`."""
 
 from __future__ import annotations
 
-from functools import partial
-
-from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_factors, rope_params
+from gguf_run.arch.attention import rope_factors, roped
+from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.moe import experts, has_experts, router
 from gguf_run.arch.registry import architecture
 from gguf_run.errors import ModelError
@@ -21,8 +21,8 @@ def llama(b: Builder) -> Tensor:
             f"{b.weights.source}: key llama.rope.dimension_count: expected the head size "
             f"{b.hp.head_dim_k}, found {b.hp.n_rot}"
         )
-    rope = partial(attention, rope=rope_params(b, RopeMode.NORM), factors=rope_factors(b))
-    return head(b, pre_norm(b, embed(b), rope, mixtral_ffn if has_experts(b) else ffn))
+    attend = roped(b, RopeMode.NORM, rope_factors(b))
+    return head(b, pre_norm(b, embed(b), attend, mixtral_ffn if has_experts(b) else ffn))
 
 
 def mixtral_ffn(b: Builder, x: Tensor, il: int) -> Tensor:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import log
 
-from gguf_run.arch.blocks import heads, linear, rms_norm, rope_params
+from gguf_run.arch.attention import heads, rope_params, warmed
+from gguf_run.arch.blocks import linear, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.graph import AttentionParams, RopeMode, RopeParams, Tensor
 
@@ -79,7 +80,7 @@ def latent_attention(b: Builder, x: Tensor, il: int, m: Latent) -> Tensor:
 def _queries(b: Builder, x: Tensor, il: int, n_out: int) -> Tensor:
     """Through a bottleneck with a norm where the file has one."""
     name = f"blk.{il}.attn"
-    if f"{name}_q.weight" in b.weights.tensors:
+    if b.has(f"{name}_q.weight"):
         return linear(b, x, f"{name}_q", n_out)
     low = linear(b, x, f"{name}_q_a", b.hp.keys.integer("attention.q_lora_rank"))
     return linear(b, rms_norm(b, low, f"{name}_q_a_norm"), f"{name}_q_b", n_out)
@@ -95,7 +96,7 @@ def _absorbed(
     g, n_head = b.g, b.hp.n_head[il]
     k_b = b.weight(f"blk.{il}.attn_k_b.weight", n_head, m.n_latent, m.n_nope)
     v_b = b.weight(f"blk.{il}.attn_v_b.weight", n_head, m.n_value, m.n_latent)
-    q = g.concat(g.mul_mat_batched(k_b, q_nope), q_rot)
+    q = warmed(b, g.concat(g.mul_mat_batched(k_b, q_nope), q_rot))
     row = g.concat(heads(b, c, m.n_latent), k_rot)
     keys = g.set_rows(b.cache_k(il, 1, m.n_latent + m.n_rot), row, b.slots)
     values = g.view(keys, 0, m.n_latent)
@@ -113,5 +114,5 @@ def _expanded(
     keys = g.set_rows(b.cache_k(il, n_head, m.n_nope + m.n_rot), k, b.slots)
     v = g.view(kv, m.n_nope, width)
     values = g.set_rows(b.cache_v(il, n_head, m.n_value), v, b.slots)
-    q = g.concat(q_nope, q_rot)
+    q = warmed(b, g.concat(q_nope, q_rot))
     return g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table, m.scores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gguf_run.arch.blocks import gated_ffn, linear
+from gguf_run.arch.blocks import ffn, gated_ffn, linear
 from gguf_run.arch.builder import Builder
 from gguf_run.errors import ModelError
 from gguf_run.graph import Gating, RouterParams, Tensor
@@ -66,7 +66,7 @@ def experts(
     ids = g.moe_ids(logits, router, b.maybe(f"blk.{il}.exp_probs_b.bias", n_expert))
     weights = g.moe_weights(logits, ids, router)
     rows = g.reshape(x, x.shape[0], 1, x.shape[1])
-    if f"{name}_gate_up_exps.weight" in b.weights.tensors:
+    if b.has(f"{name}_gate_up_exps.weight"):
         both = _expert_linear(b, rows, f"{name}_gate_up_exps", 2 * n_ff, ids)
         gate, up = g.view(both, 0, n_ff), g.view(both, n_ff, 2 * n_ff)
     else:
@@ -81,6 +81,18 @@ def _expert_linear(b: Builder, x: Tensor, name: str, n_out: int, ids: Tensor) ->
     y = b.g.mul_mat_id(b.weight(f"{name}.weight", n_expert, n_out, x.shape[-1]), x, ids)
     bias = b.maybe(f"{name}.bias", n_expert, n_out)
     return y if bias is None else b.g.add_id(y, bias, ids)
+
+
+def dense_then_experts(b: Builder, x: Tensor, il: int, router: RouterParams) -> Tensor:
+    """The feed-forward of DeepSeek's line: the leading layers are dense, the others have experts
+    beside shared ones, which are as one of their widths together."""
+    keys = b.hp.keys
+    if il < keys.integer("leading_dense_block_count", 0, low=0):
+        return ffn(b, x, il)
+    n_ff = keys.integer("expert_feed_forward_length")
+    routed = experts(b, x, il, router, n_ff)
+    n_shared = keys.integer("expert_shared_count", 0, low=0)
+    return b.g.add(routed, shared_expert(b, x, il, n_ff * n_shared)) if n_shared else routed
 
 
 def shared_expert(b: Builder, x: Tensor, il: int, n_ff: int) -> Tensor:

@@ -3,10 +3,10 @@ experts, whose gates are not normalised and whose shared expert has a gate of it
 
 from __future__ import annotations
 
-from functools import partial
-
-from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_params
+from gguf_run.arch.attention import roped
+from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.moe import experts, gated_shared_expert, router
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
@@ -14,14 +14,12 @@ from gguf_run.graph import RopeMode, Tensor
 
 @architecture("qwen2")
 def qwen2(b: Builder) -> Tensor:
-    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
-    return head(b, pre_norm(b, embed(b), rope, ffn))
+    return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), ffn))
 
 
 @architecture("qwen2moe")
 def qwen2moe(b: Builder) -> Tensor:
-    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
-    return head(b, pre_norm(b, embed(b), rope, qwen2moe_ffn))
+    return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), qwen2moe_ffn))
 
 
 def qwen2moe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:

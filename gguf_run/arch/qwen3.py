@@ -3,10 +3,10 @@ mixture of experts, without a shared one."""
 
 from __future__ import annotations
 
-from functools import partial
-
-from gguf_run.arch.blocks import attention, embed, ffn, head, pre_norm, rope_params
+from gguf_run.arch.attention import roped
+from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.moe import experts, router
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
@@ -14,14 +14,12 @@ from gguf_run.graph import RopeMode, Tensor
 
 @architecture("qwen3")
 def qwen3(b: Builder) -> Tensor:
-    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
-    return head(b, pre_norm(b, embed(b), rope, ffn))
+    return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), ffn))
 
 
 @architecture("qwen3moe")
 def qwen3moe(b: Builder) -> Tensor:
-    rope = partial(attention, rope=rope_params(b, RopeMode.NEOX))
-    return head(b, pre_norm(b, embed(b), rope, qwen3moe_ffn))
+    return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), qwen3moe_ffn))
 
 
 def qwen3moe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:

@@ -1,0 +1,60 @@
+"""Granite 3 and MiniCPM (arXiv:2404.06395): Llama with fixed factors on the embedding, on what
+layers add, on scores and on logits (arXiv:2203.03466)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from gguf_run.arch.attention import attention, rope_factors, rope_params, roped
+from gguf_run.arch.blocks import Part, embed, ffn, head, scaled
+from gguf_run.arch.builder import Builder
+from gguf_run.arch.layers import pre_norm
+from gguf_run.arch.moe import experts, has_experts, router, shared_expert
+from gguf_run.arch.registry import architecture
+from gguf_run.graph import AttentionParams, RopeMode, Tensor
+
+
+@architecture("granite", "granitemoe")
+def granite(b: Builder) -> Tensor:
+    keys = b.hp.keys
+    rotates = keys.flag("rope.scaling.finetuned", True)
+    attend = partial(
+        attention,
+        rope=rope_params(b, RopeMode.NORM) if rotates else None,
+        factors=rope_factors(b),
+        params=AttentionParams(keys.number("attention.scale", 0.0) or b.hp.head_dim_k**-0.5),
+    )
+    return _scaled_layers(
+        b,
+        attend,
+        keys.number("embedding_scale", 1.0),
+        keys.number("residual_scale", 1.0),
+        keys.number("logit_scale"),
+    )
+
+
+@architecture("minicpm")
+def minicpm(b: Builder) -> Tensor:
+    keys, hp = b.hp.keys, b.hp
+    return _scaled_layers(
+        b,
+        roped(b, RopeMode.NORM, rope_factors(b)),
+        keys.number("embedding_scale", 12.0),
+        keys.number("residual_scale", 1.4 * hp.n_layer**-0.5),
+        keys.number("logit_scale", 256.0 / hp.n_embd),
+    )
+
+
+def _scaled_layers(
+    b: Builder, attend: Part, embedding: float, residual: float, logit_divisor: float
+) -> Tensor:
+    feed_forward = granitemoe_ffn if has_experts(b) else ffn
+    x = pre_norm(b, embed(b, embedding), attend, feed_forward, residual_scale=residual)
+    return scaled(b, head(b, x), 1 / logit_divisor if logit_divisor else 1.0)
+
+
+def granitemoe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
+    """Experts, beside a shared one where the file has it."""
+    routed = experts(b, x, il, router(b), b.hp.n_ff[il])
+    n_shared = b.hp.keys.integer("expert_shared_feed_forward_length", 0, low=0)
+    return b.g.add(routed, shared_expert(b, x, il, n_shared)) if n_shared else routed

@@ -1,0 +1,11 @@
+"""Every architecture that can be run has a tiny model, and files that don't fit say why."""
+
+from __future__ import annotations
+
+from make_gguf import VARIANTS
+
+from gguf_run.arch import ARCHITECTURES
+
+
+def test_every_architecture_has_a_tiny_model() -> None:
+    assert set(ARCHITECTURES) == {variant.arch for variant in VARIANTS.values()}
