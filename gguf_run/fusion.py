@@ -69,6 +69,8 @@ FUSIONS = (
     Fusion("rms_norm_mul", "n = rms_norm(x); y = mul(n, w)"),
     Fusion("rope_set_rows", "r = rope(x); y = set_rows(cache, r, slots)"),
     Fusion("mul_mat_add", "p = mul_mat(w, x); y = add(p, b)"),
+    Fusion("moe_router", "e = moe_ids(l); y = moe_weights(l, e) keep: e"),
+    Fusion("moe_sum_add", "s = moe_sum(x, w); y = add(s, b)"),
 )
 """Tried in this order at each op; the first that matches wins."""
 
@@ -198,12 +200,10 @@ def _stands_alone(
     if any(parts[t] not in fusion.keep for t in leaving):
         return False
     sinks = leaving or [list(parts)[-1]]
-    needs = [t for t in parts if any(_computed_outside(s, parts) for s in t.srcs)]
-    return all(_hangs_on(sink, t, parts) for t in needs for sink in sinks)
-
-
-def _computed_outside(s: Tensor, parts: Mapping[Tensor, str]) -> bool:
-    return producer(s) not in parts and producer(s).kind is Kind.OP
+    first = [t for t in parts if all(_hangs_on(sink, t, parts) for sink in sinks)]
+    early = {producer(s) for t in first for s in t.srcs}
+    needs = {producer(s) for t in parts for s in t.srcs} - set(parts)
+    return all(s in early for s in needs if s.kind is Kind.OP)
 
 
 def _hangs_on(t: Tensor, other: Tensor, parts: Mapping[Tensor, str]) -> bool:

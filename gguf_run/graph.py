@@ -19,6 +19,7 @@ from gguf_run.graph_params import (
     AttentionParams,
     Gating,
     GluParams,
+    GroupParams,
     NormParams,
     Params,
     RopeMode,
@@ -45,6 +46,7 @@ __all__ = [
     "Gating",
     "GluParams",
     "Graph",
+    "GroupParams",
     "Kind",
     "NormParams",
     "Params",
@@ -76,17 +78,15 @@ UNARY_OPS = ("silu", "gelu", "relu", "sqr", "sigmoid", "softplus")
 
 OPS = (
     *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
-    *("cast", "add", "mul", "scale", "softcap", "soft_max", "argmax", "top_k"),
+    *("cast", "add", "mul", "scale", "softcap", "clamp", "soft_max", "argmax", "top_k", "concat"),
+    *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
+    *UNARY_OPS,
     *GLU_OPS,
+    "swiglu_oai",
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""
 
-REFERENCE_ONLY_OPS = (
-    *("mul_mat_id", "mul_mat_batched", "add_id", "concat", "clamp", "swiglu_oai"),
-    "scale_by_position",
-    *("moe_ids", "moe_weights", "moe_sum"),
-    *UNARY_OPS,
-)
+REFERENCE_ONLY_OPS = ("mul_mat_id", "mul_mat_batched", "scale_by_position")
 """Ops that are not yet on the GPU; one that gets its kernel moves to `OPS`."""
 
 
@@ -251,17 +251,17 @@ class Graph:
     # Products
 
     def cast(self, x: Tensor, dtype: QuantType) -> Tensor:
-        """x f32 (n_tok, n_col) as Q8_1 or F16_SCALED, the forms in which products may take
+        """x f32 (..., n_col) as Q8_1 or F16_SCALED, the forms in which products may take
         activations; n_col is a multiple of 32.
 
         A row of Q8_1 is n_col int8 numbers q, then for each 32 of them two f32: the scale
         d = max|x| / 127 (q = round(x / d)) and d times the sum of the block's q.
 
-        F16_SCALED is n_tok rows of n_col f16 numbers x / s, then s of each row as f32, the power of
+        F16_SCALED is all rows of n_col f16 numbers x / s, then s of each row as f32, the power of
         two that brings the row's largest |x| to 2^14 ... 2^15: so none overflows. The rest of the
         bytes is unused.
         """
-        ok = len(x.shape) == 2 and dtype in (F16_SCALED, Q8_1) and x.shape[1] % 32 == 0
+        ok = len(x.shape) >= 2 and dtype in (F16_SCALED, Q8_1) and x.shape[-1] % 32 == 0
         _require(ok, "cast", "rows of blocks of 32 to Q8_1 or F16_SCALED", x)
         return self._op("cast", x.shape, (x,), None, dtype)
 
@@ -306,6 +306,19 @@ class Graph:
         ok = ids.shape == (logits.shape[0], params.n_used) and ids.dtype is I32
         _require(ok, "moe_weights", f"logits and ids (n_tok, {params.n_used}) i32", logits, ids)
         return self._op("moe_weights", ids.shape, (logits, ids), params)
+
+    def moe_group(self, ids: Tensor, n_expert: int, size: int) -> Tensor:
+        """The pairs of a token and one of its experts, in tiles of one expert each.
+
+        ids (n_tok, n_used) i32; pair p is token p // n_used with expert ids.flat[p]. A row of the
+        result (n_tile, 1 + size) i32 is an expert and up to `size` of its pairs in ascending order,
+        then -1; experts follow each other; rows that are left over are all -1.
+        """
+        _require(len(ids.shape) == 2 and ids.dtype is I32, "moe_group", "ids (n_tok, n_used)", ids)
+        # An expert with c pairs has at most (c - 1) / size + 1 tiles.
+        n_tile = ids.n_elements // size + min(n_expert, ids.n_elements)
+        params = GroupParams(n_expert, size)
+        return self._op("moe_group", (n_tile, 1 + size), (ids,), params, I32)
 
     def mul_mat_id(self, w: Tensor, x: Tensor, ids: Tensor) -> Tensor:
         """Products with chosen experts: x[t, j] @ w[ids[t, j]].T.

@@ -97,6 +97,14 @@ class RouterParams:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupParams:
+    """`moe_group`: how many experts there are, and pairs in a tile at most."""
+
+    n_expert: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class GluParams:
     """`swiglu_oai`: the steepness `alpha` of its gate and the `limit` of gate and up."""
 
@@ -120,6 +128,7 @@ Params = (
     | ScaleParams
     | TopKParams
     | RouterParams
+    | GroupParams
     | GluParams
     | TemperatureParams
     | None

@@ -97,15 +97,16 @@ def cast(t: Tensor, out: Array, x: Floats) -> None:
         # frexp gives the exponent above the largest number's.
         scale = np.ldexp(np.float32(1), np.frexp(np.abs(x).max(axis=-1))[1] - 15)
         flat, split = out.reshape(-1), 2 * x.size
-        flat[:split] = (x / scale[:, None]).astype(np.float16).reshape(-1).view(np.uint8)
+        flat[:split] = (x / scale[..., None]).astype(np.float16).reshape(-1).view(np.uint8)
         flat[split : split + scale.nbytes] = scale.view(np.uint8)
         return
-    blocks = x.reshape(x.shape[0], -1, 32)
+    blocks = x.reshape(*x.shape[:-1], -1, 32)
     d = np.abs(blocks).max(axis=-1) / np.float32(127)
     q = np.rint(blocks / np.where(d > 0, d, 1)[..., None]).astype(np.int8)
     scales = np.stack([d, d * q.sum(axis=-1, dtype=np.int32)], axis=-1).astype(np.float32)
-    out[:, : x.shape[1]] = q.reshape(x.shape).view(np.uint8)
-    out[:, x.shape[1] :] = scales.reshape(x.shape[0], -1).view(np.uint8)
+    n_col = x.shape[-1]
+    out[..., :n_col] = q.reshape(x.shape).view(np.uint8)
+    out[..., n_col:] = scales.reshape(*x.shape[:-1], -1).view(np.uint8)
 
 
 def activations(x: Array, n_in: int) -> Floats:

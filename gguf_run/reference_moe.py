@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gguf_run.graph import Gating, RouterParams, Tensor
+from gguf_run.graph import Gating, GroupParams, RouterParams, Tensor
 from gguf_run.host_weight import HostWeight
 from gguf_run.reference import (
     Array,
@@ -64,6 +64,20 @@ def moe_weights(t: Tensor, out: Floats, logits: Floats, ids: Array) -> None:
     if p.normalise:
         weights = weights / np.maximum(weights.sum(axis=-1, keepdims=True), LEAST_SUM)
     np.multiply(weights, np.float32(p.scale), out=out)
+
+
+@op
+def moe_group(t: Tensor, out: Array, ids: Array) -> None:
+    p = t.params
+    assert isinstance(p, GroupParams)
+    out[...] = -1
+    tile = 0
+    for expert in range(p.n_expert):
+        pairs = np.flatnonzero(ids == expert)
+        for start in range(0, len(pairs), p.size):
+            part = pairs[start : start + p.size]
+            out[tile, 0], out[tile, 1 : 1 + len(part)] = expert, part
+            tile += 1
 
 
 @op

@@ -23,6 +23,12 @@ def view_to_q8_1(n_tok: int, start: int) -> Build:
     return build
 
 
+def heads_to_q8_1(g: Graph) -> Tensor:
+    """Slices of heads, whose rows lie at two strides."""
+    heads = g.reshape(g.view(g.input("x", (4, 400), F32), 7, 391), 4, 3, 128)
+    return g.cast(g.view(heads, 32, 96), Q8_1)
+
+
 def view_to_f16(n_tok: int, start: int) -> Build:
     """Through a unit matrix, which gives back each number as it was rounded."""
 
@@ -59,6 +65,7 @@ CASES = [
     *(Case(f"cast {t}x{n} to Q8_1", to_q8_1(t, n)) for t, n in ((1, 32), (3, 96), (8, 288))),
     Case("cast zeros to Q8_1", to_q8_1(2, 64), {"x": values(np.zeros((2, 64)))}),
     *(Case(f"cast a view from {i} to Q8_1", view_to_q8_1(5, i)) for i in (0, 3, 64)),
+    Case("cast slices of heads to Q8_1", heads_to_q8_1),
     *(Case(f"cast a view from {i} to F16", view_to_f16(11, i), {"w": UNIT}) for i in (0, 7)),
     Case(
         "cast rows of all sizes to F16",

@@ -1,4 +1,4 @@
-"""Sums, products, scaling and soft caps: sizes, one row for all, views."""
+"""Sums, products, scaling, soft and hard caps: sizes, one row for all, views."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def binary(op: str, *shape: int, row: bool = False) -> Build:
 def unary(op: str, *shape: int, value: float = -0.37) -> Build:
     def build(g: Graph) -> Tensor:
         x = g.input("x", shape, F32)
-        return g.scale(x, value) if op == "scale" else g.softcap(x, value)
+        return {"scale": g.scale, "softcap": g.softcap, "clamp": g.clamp}[op](x, value)
 
     return build
 
@@ -69,6 +69,7 @@ CASES = [
         for op in ("scale", "softcap")
         for shape in ((1,), (3, 5), (4, 1024))
     ),
+    *(Case(f"clamp {n}", unary("clamp", 3, n, value=0.7)) for n in (5, 1024)),
     Case("softcap of large values", unary("softcap", 2, 64, value=30.0), {"x": normal(0, 1e4)}),
     Case("add of slices", of_slices(12, row=False)),
     Case("add of slices at an odd column", of_slices(13, row=False)),

@@ -1,32 +1,33 @@
-// The forms in which products take activations (Graph.cast), from x (n_tok, n_col) f32 with x_stride elements between
-// rows; n_col % 32 == 0.
+// The forms in which products take activations (Graph.cast), from x (n_rows, n_col) f32 with strides (rows.cuh);
+// n_col % 32 == 0.
 #include <cuda_fp16.h>
 #include "ptx.cuh"
+#include "rows.cuh"
 
 // cast_q8_1: blocks of 32 as int8 numbers q = round(x / d), d = max |x| / 127
 // y: a row is n_col bytes q, then a pair of f32 (d, d * sum of q) for each block
-// grid = (n_col / 32 over 8, rounded up; n_tok), block = 256: a warp a block, a lane an element
+// grid = (n_rows, n_col / 32 over 8, rounded up), block = 256: a warp a block, a lane an element
 // bound by latency: a few rows
 extern "C" __global__ void __launch_bounds__(256)
-cast_q8_1(const float* __restrict__ x, uint8_t* __restrict__ y, int n_col, int x_stride) {
-  const int block = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+cast_q8_1(const float* __restrict__ x, uint8_t* __restrict__ y, int n_col, int n_inner, Strides of_x) {
+  const int block = blockIdx.y * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (block >= n_col / 32) return;  // the whole warp
-  const float v = x[(size_t)blockIdx.y * x_stride + block * 32 + lane];
+  const float v = x[row_start(blockIdx.x, n_inner, of_x) + block * 32 + lane];
   const float d = warp_max(fabsf(v)) / 127.0f;
   const int q = __float2int_rn(v / (d > 0 ? d : 1.0f));
   const int sum = warp_sum(q);
-  uint8_t* row = y + (size_t)blockIdx.y * (n_col / 32 * 40);
+  uint8_t* row = y + (size_t)blockIdx.x * (n_col / 32 * 40);
   row[block * 32 + lane] = (uint8_t)q;
   if (lane == 0) *((float2*)(row + n_col) + block) = make_float2(d, d * sum);
 }
 
 // cast_f16_scaled: h = x / s as f16, s the power of two that brings the largest |x| of the row to 2^14 ... 2^15
-// y: n_tok rows of n_col f16, then s of each row as f32
-// grid = n_tok, block = 256: one block a row
+// y: n_rows rows of n_col f16, then s of each row as f32
+// grid = n_rows, block = 256: one block a row
 // memory-bound: reads x twice (the second time from L2), writes h once
 extern "C" __global__ void __launch_bounds__(256)
-cast_f16_scaled(const float* __restrict__ x, half* __restrict__ y, int n_col, int x_stride) {
-  const float* row = x + (size_t)blockIdx.x * x_stride;
+cast_f16_scaled(const float* __restrict__ x, half* __restrict__ y, int n_col, int n_inner, Strides of_x) {
+  const float* row = x + row_start(blockIdx.x, n_inner, of_x);
   float top = 0;
   for (int i = threadIdx.x; i < n_col; i += 256) top = fmaxf(top, fabsf(row[i]));
   top = block_max<8>(top);

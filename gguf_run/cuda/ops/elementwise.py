@@ -8,7 +8,7 @@ from gguf_run.cuda.source import KernelSource
 from gguf_run.graph import ScaleParams, Tensor
 from gguf_run.plan import Step
 
-OPS = ("add", "mul", "scale", "softcap")
+OPS = ("add", "mul", "scale", "softcap", "clamp")
 ELEMENTWISE = kernel_module("elementwise.cu", [f"{op}_f32<{w}>" for op in OPS for w in WIDTHS])
 
 
@@ -19,18 +19,23 @@ def binary(low: Lowering, step: Step) -> None:
     launch_elementwise(low, ELEMENTWISE, out, *out.srcs)
 
 
-@lowering("scale", "softcap")
+@lowering("scale", "softcap", "clamp")
 def unary(low: Lowering, step: Step) -> None:
-    """x times a factor, or capped (elementwise.cu)."""
+    """x times a factor, capped, or kept within a limit (elementwise.cu)."""
     out = step.parts[0]
     assert isinstance(out.params, ScaleParams)
-    launch_elementwise(low, ELEMENTWISE, out, *out.srcs, value=out.params.value)
+    launch_elementwise(low, ELEMENTWISE, out, *out.srcs, values=(out.params.value,))
 
 
 def launch_elementwise(
-    low: Lowering, module: KernelSource, out: Tensor, *sources: Tensor, value: float | None = None
+    low: Lowering,
+    module: KernelSource,
+    out: Tensor,
+    *sources: Tensor,
+    values: tuple[float, ...] = (),
 ) -> None:
-    """Launch the kernel of `out.op` over one or two sources (kernels/elementwise.cuh)."""
+    """Launch the kernel of `out.op` over one or two sources (kernels/elementwise.cuh); `values` are
+    the op's parameters."""
     rows = rows_of(out.op, *sources).flat()
     n = width(low, rows, (*sources, out))
     grid, block = element_blocks(rows, n)
@@ -46,6 +51,6 @@ def launch_elementwise(
             rows.n_col,
             rows.n_inner,
             *rows.structs(),
-            *(() if value is None else (value,)),
+            *values,
         ],
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
 from gguf_run.cuda.ops.elementwise import launch_elementwise
 from gguf_run.cuda.ops.rows import WIDTHS
-from gguf_run.graph import GLU_OPS
+from gguf_run.graph import GLU_OPS, GluParams
 from gguf_run.plan import Step
 
+SWIGLU_OAI = kernel_module("swiglu_oai.cu", [f"swiglu_oai_f32<{w}>" for w in WIDTHS])
 GLU = kernel_module("glu.cu", [f"{op}_f32<{w}>" for op in GLU_OPS for w in WIDTHS])
 
 
@@ -16,3 +17,12 @@ def glu(low: Lowering, step: Step) -> None:
     """act(gate) * up; both may be slices of one row (glu.cu)."""
     out = step.parts[0]
     launch_elementwise(low, GLU, out, *out.srcs)
+
+
+@lowering("swiglu_oai")
+def swiglu_oai(low: Lowering, step: Step) -> None:
+    """As `glu`, gate and up limited (swiglu_oai.cu)."""
+    out = step.parts[0]
+    assert isinstance(out.params, GluParams)
+    values = (out.params.alpha, out.params.limit)
+    launch_elementwise(low, SWIGLU_OAI, out, *out.srcs, values=values)

@@ -1,0 +1,165 @@
+// The experts of each token and their weights (Graph.moe_ids, Graph.moe_weights):
+// moe_router_f32: both; moe_ids_f32: only the experts; moe_weights_f32: only the weights, of given experts
+// score = softmax, sigmoid or sqrt(softplus) of the logits, or the logits themselves (Gating); the k experts of the
+// largest score + bias are chosen, the lower index first among equals, from the groups whose two best have the largest
+// sums; weight = score (for the logits: their softmax over the chosen), over the sum of all k where that is asked for,
+// times `scale`                                                                                   (arXiv:2412.19437)
+// logits (n_tok, n_expert) f32, stride elements between rows; bias (n_expert) f32 or null; ids (n_tok, k) i32;
+// weights (n_tok, k) f32; k <= 32, n_expert <= 32 * PER_LANE, p.n_group <= 32
+// block = (32, tokens), grid = n_tok / tokens, rounded up: a warp a token
+// latency-bound: five shuffles of 64 bits for each of k
+#include "functions.cuh"
+#include "keys.cuh"
+#include "ptx.cuh"
+
+enum Gating { SOFTMAX, SIGMOID, SOFTMAX_SELECTED, SQRT_SOFTPLUS };
+
+struct Router {  // passed by value; the wrapper (ops/moe.py) packs it
+  int n_expert, k, gating, normalise, n_group, n_group_used;
+  float scale, least_sum;
+};
+
+__device__ __forceinline__ float lowest() { return __int_as_float(0xff800000); }  // -infinity
+
+// Over the 32 lanes' maxima and sums of exp(x - top): what softmax needs of a row.
+struct Total {
+  float top, sum;
+};
+
+template <int PER_LANE> __device__ __forceinline__ Total total_of(const float (&x)[PER_LANE]) {
+  float top = x[0];
+#pragma unroll
+  for (int i = 1; i < PER_LANE; i++) top = fmaxf(top, x[i]);
+  top = warp_max(top);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < PER_LANE; i++) sum += expf(x[i] - top);
+  return {top, warp_sum(sum)};
+}
+
+__device__ __forceinline__ float score_of(float logit, int gating, Total total) {
+  if (gating == SOFTMAX) return expf(logit - total.top) / total.sum;
+  if (gating == SIGMOID) return sigmoid(logit);
+  if (gating == SQRT_SOFTPLUS) return sqrtf(softplus(logit));
+  return logit;
+}
+
+// The bits of the groups that are chosen from; scores of all experts, bias included, stand in shared memory.
+__device__ __forceinline__ unsigned best_groups(const float* scores, Router p, int lane) {
+  const int size = p.n_expert / p.n_group;
+  Key key = 0;
+  if (lane < p.n_group) {
+    float first = lowest(), second = lowest();
+    for (int i = 0; i < size; i++) {
+      const float s = scores[lane * size + i];
+      second = fmaxf(second, fminf(first, s));
+      first = fmaxf(first, s);
+    }
+    key = key_of(first + second, lane);
+  }
+  unsigned chosen = 0;
+  for (int rank = 0; rank < p.n_group_used; rank++) {
+    const Key best = warp_max(key);
+    if (key == best) key = 0;
+    chosen |= 1u << column_of(best);
+  }
+  return chosen;
+}
+
+// The expert that is `lane`th best, of the first k lanes. `scratch`: n_expert floats of shared memory of this warp.
+template <int PER_LANE>
+__device__ __forceinline__ int choose(
+    const float (&logits)[PER_LANE], Total total, const float* bias, Router p, float* scratch, int lane) {
+  Key keys[PER_LANE];
+  float scores[PER_LANE];
+#pragma unroll
+  for (int i = 0; i < PER_LANE; i++) {
+    const int e = i * 32 + lane;
+    scores[i] = score_of(logits[i], p.gating, total) + (bias && e < p.n_expert ? bias[e] : 0.0f);
+    if (p.n_group > 1 && e < p.n_expert) scratch[e] = scores[i];
+  }
+  unsigned groups = ~0u;
+  if (p.n_group > 1) {
+    __syncwarp();
+    groups = best_groups(scratch, p, lane);
+  }
+  const int size = p.n_expert / p.n_group;
+#pragma unroll
+  for (int i = 0; i < PER_LANE; i++) {
+    const int e = i * 32 + lane;
+    const bool open = p.n_group == 1 || groups >> (e / size & 31) & 1;
+    keys[i] = e >= p.n_expert ? 0 : key_of(open ? scores[i] : lowest(), e);
+  }
+  Key mine = 0;
+  for (int rank = 0; rank < p.k; rank++) {
+    Key best = keys[0];
+#pragma unroll
+    for (int i = 1; i < PER_LANE; i++) best = max(best, keys[i]);
+    best = warp_max(best);
+    if (lane == rank) mine = best;
+#pragma unroll
+    for (int i = 0; i < PER_LANE; i++) keys[i] = keys[i] == best ? 0 : keys[i];
+  }
+  return column_of(mine);
+}
+
+// The weight of the expert with this logit; one expert a lane, of the first k.
+__device__ __forceinline__ float weigh(float logit, Total total, Router p, int lane) {
+  const bool used = lane < p.k;
+  float weight = used ? score_of(logit, p.gating, total) : 0.0f;
+  if (p.gating == SOFTMAX_SELECTED) {
+    const float top = warp_max(used ? logit : lowest());
+    weight = used ? expf(logit - top) : 0.0f;
+    weight /= warp_sum(weight);
+  }
+  if (p.normalise) weight /= fmaxf(warp_sum(weight), p.least_sum);
+  return weight * p.scale;
+}
+
+template <int PER_LANE, bool IDS, bool WEIGHTS>
+__device__ __forceinline__ void route(
+    const float* logits, const float* bias, int* ids, float* weights, int n_tok, int stride, Router p) {
+  constexpr int TOKENS = 8;
+  __shared__ float scratch[IDS ? TOKENS : 1][IDS ? 32 * PER_LANE : 1];
+  const int t = blockIdx.x * blockDim.y + threadIdx.y, lane = threadIdx.x;
+  if (t >= n_tok) return;
+  const float* row = logits + (long long)t * stride;
+  float x[PER_LANE];
+#pragma unroll
+  for (int i = 0; i < PER_LANE; i++) x[i] = i * 32 + lane < p.n_expert ? row[i * 32 + lane] : lowest();
+  Total total = {};
+  if (p.gating == SOFTMAX) total = total_of(x);
+  int* const chosen = ids + (long long)t * p.k + lane;
+  int expert = 0;
+  if (IDS) {
+    expert = choose(x, total, bias, p, scratch[threadIdx.y], lane);
+    if (lane < p.k) *chosen = expert;
+  } else if (lane < p.k) {
+    expert = *chosen;
+  }
+  if (WEIGHTS) {
+    const float weight = weigh(lane < p.k ? row[expert] : 0.0f, total, p, lane);
+    if (lane < p.k) weights[(long long)t * p.k + lane] = weight;
+  }
+}
+
+template <int PER_LANE>
+__global__ void __launch_bounds__(256) moe_router_f32(
+    const float* __restrict__ logits, const float* __restrict__ bias, int* __restrict__ ids,
+    float* __restrict__ weights, int n_tok, int stride, Router p) {
+  route<PER_LANE, true, true>(logits, bias, ids, weights, n_tok, stride, p);
+}
+
+template <int PER_LANE>
+__global__ void __launch_bounds__(256) moe_ids_f32(
+    const float* __restrict__ logits, const float* __restrict__ bias, int* __restrict__ ids, int n_tok, int stride,
+    Router p) {
+  route<PER_LANE, true, false>(logits, bias, ids, nullptr, n_tok, stride, p);
+}
+
+template <int PER_LANE>
+__global__ void __launch_bounds__(256) moe_weights_f32(
+    const float* __restrict__ logits, int* __restrict__ ids, float* __restrict__ weights, int n_tok, int stride,
+    Router p) {
+  route<PER_LANE, false, true>(logits, nullptr, ids, weights, n_tok, stride, p);
+}
