@@ -17,7 +17,7 @@ from gguf_run.errors import ModelError
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import REFERENCE_ONLY_OPS, Graph, Kind, Tensor
 from gguf_run.loader import GGUFFile
-from gguf_run.plan import Plan, Step, make_plan
+from gguf_run.plan import Plan, make_plan
 
 
 class CudaBackend:
@@ -75,7 +75,7 @@ class CudaBackend:
         return WORKSPACES[op](self.device, parts) if op in WORKSPACES else 0
 
     def load(self, plans: Sequence[Plan]) -> None:
-        """Put all that `plans` need onto the device: their weights, caches and one arena.
+        """Put all that `plans` need onto the device: weights, caches, one arena, kernels.
 
         Raises `DeviceError`, having loaded nothing, where there is too little memory for them.
         """
@@ -93,35 +93,40 @@ class CudaBackend:
             self._cache(t)
         self._reserve(arena_bytes)
         self.weights.load(weights, self._progress)
+        self._compile(call for plan in plans for call in self._lowered(plan)[0].calls)
 
     def prepare(self, plan: Plan) -> CudaExecutable:
         """Bind `plan` to the device's memory and its kernels."""
+        low, ends, inputs = self._lowered(plan)
+        self._compile(low.calls)
+        launches = [(self._kernels[call.module][call.kernel], call) for call in low.calls]
+        steps = [
+            BoundStep(step, tuple(launches[start:stop]), self._workspace(step.op, step.parts))
+            for step, start, stop in zip(plan.steps, (0, *ends), ends, strict=False)
+        ]
+        return CudaExecutable(
+            self.device,
+            low.arena,
+            steps,
+            inputs,
+            [(t, low.at(t)) for t in plan.outputs],
+            self._results,
+            self._streams,
+            self._use_graphs,
+        )
+
+    def _lowered(self, plan: Plan) -> tuple[Lowering, list[int], Inputs]:
+        """The plan's launches, how many there are up to the end of each step, and its inputs."""
         self._reserve(plan.arena_bytes)
         arena = self._arena.at(0, plan.arena_bytes)
         inputs = Inputs(self.device, [t for t in plan.leaves if t.kind is Kind.INPUT])
         leaves = {leaf: self._leaf(leaf, inputs) for leaf in plan.leaves}
         low = Lowering(self.device, arena, plan.offsets, leaves, [])
-        calls = [self._lower(low, step) for step in plan.steps]
-        self._compile(call for of_step in calls for call in of_step)
-        steps = [
-            BoundStep(
-                step,
-                tuple((self._kernels[call.module][call.kernel], call) for call in of_step),
-                self._workspace(step.op, step.parts),
-            )
-            for step, of_step in zip(plan.steps, calls, strict=True)
-        ]
-        outputs = [(t, low.at(t)) for t in plan.outputs]
-        return CudaExecutable(
-            self.device,
-            arena,
-            steps,
-            inputs,
-            outputs,
-            self._results,
-            self._streams,
-            self._use_graphs,
-        )
+        ends = []
+        for step in plan.steps:
+            LOWERINGS[step.op](low, step)
+            ends.append(len(low.calls))
+        return low, ends, inputs
 
     def _reserve(self, n_bytes: int) -> None:
         """Make the arena that all plans share, as one runs at a time, at least this large.
@@ -144,12 +149,6 @@ class CudaBackend:
             self.device.fill(buffer, 0)
         return self.caches[leaf.name]
 
-    @staticmethod
-    def _lower(low: Lowering, step: Step) -> Sequence[Call]:
-        before = len(low.calls)
-        LOWERINGS[step.op](low, step)
-        return low.calls[before:]
-
     def _compile(self, calls: Iterable[Call]) -> None:
         missing = [m for m in dict.fromkeys(c.module for c in calls) if m not in self._kernels]
         for source, module in zip(
@@ -159,6 +158,8 @@ class CudaBackend:
 
     def close(self) -> None:
         """Give the device's memory back."""
+        self.weights = DeviceWeights(self._file, self.device)
         self.caches.clear()
+        self._arena = self.device.alloc(0)
         self._kernels.clear()
         self.device.close()

@@ -272,6 +272,32 @@ def test_too_little_memory_is_found_before_anything_is_loaded(tmp_path: Path) ->
         assert not backend.caches
 
 
+def test_loading_compiles_the_kernels_of_every_plan(tmp_path: Path) -> None:
+    device = Recorder()
+    g = weighted(tmp_path / "w.gguf")
+    with open_gguf(tmp_path / "w.gguf") as file:
+        told: list[str] = []
+        backend = CudaBackend(file, device, progress=lambda what, *_: told.append(what))
+        plan = backend.plan(g)
+        backend.load([plan])
+        assert any(what.endswith(".cu") for what in told)
+        told.clear()
+        backend.prepare(plan)
+        assert not told
+
+
+def test_a_closed_backend_has_given_everything_back(tmp_path: Path) -> None:
+    device = Recorder()
+    g = weighted(tmp_path / "w.gguf")
+    with open_gguf(tmp_path / "w.gguf") as file:
+        free = device.memory_free
+        backend = CudaBackend(file, device)
+        backend.load([backend.plan(g)])
+        assert device.memory_free < free - g.leaves[1].n_bytes
+        backend.close()
+        assert device.memory_free == free
+
+
 def test_after_an_allocation_fails_something_smaller_runs(tmp_path: Path) -> None:
     device = Recorder(memory=4 << 20)
     g = weighted(tmp_path / "w.gguf")
