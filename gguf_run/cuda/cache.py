@@ -12,12 +12,18 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 _DIGEST = hashlib.sha256().digest_size
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total) while files are made."""
 
 
 def key_of(*parts: object) -> str:
@@ -29,64 +35,76 @@ def key_of(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file of the cache: its name, what to call it in a progress line, how to make it."""
+
+    name: str
+    label: str
+    make: Callable[[], bytes]
+
+
 class FileCache:
-    """Files by key in `folder`; where that can't be written, in a temporary folder, after one
-    warning.
-    """
+    """Files by name in `folder`; if that can't be written, in a temporary one, after a warning."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._is_temporary = False
+        self._lock = threading.Lock()
 
-    def get(self, name: str, make: Callable[[], bytes]) -> Path:
-        """The path of the sealed file `name`, made first where it is missing or damaged."""
+    def get(self, wanted: Sequence[Wanted], progress: Progress | None = None) -> list[bytes]:
+        """The contents of many files; those missing or damaged are made side by side.
+
+        `progress` is told of those that are made.
+        """
+        contents = {w.name: self._load(w.name) for w in wanted}
+        missing = {w.name: w for w in wanted if contents[w.name] is None}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            futures = {pool.submit(self._make, w): w for w in missing.values()}
+            for done, future in enumerate(as_completed(futures), 1):
+                contents[futures[future].name] = future.result()
+                if progress:
+                    progress(futures[future].label, done, len(missing))
+        return [content for w in wanted if (content := contents[w.name]) is not None]
+
+    def path(self, name: str) -> Path:
+        """Where a file that `get` has returned lies, with 32 bytes behind its end."""
+        return self.folder / name
+
+    def _load(self, name: str) -> bytes | None:
         path = self.folder / name
-        if not _is_sealed(path):
-            path = self._put(name, make())
-        return path
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(data[:-_DIGEST]).digest() == data[-_DIGEST:]:
+            return data[:-_DIGEST]
+        warnings.warn(f"{path} is damaged and made again", RuntimeWarning, stacklevel=4)
+        return None
 
-    def read(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """The content of the file `name`, made first where it is missing or damaged."""
-        return self.get(name, make).read_bytes()[:-_DIGEST]
-
-    def has(self, name: str) -> bool:
-        """Whether `name` is there and whole."""
-        return _is_sealed(self.folder / name)
-
-    def _put(self, name: str, content: bytes) -> Path:
+    def _make(self, wanted: Wanted) -> bytes:
+        content = wanted.make()
         sealed = content + hashlib.sha256(content).digest()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return _write(self.folder / name, sealed)
+            _write(self.folder / wanted.name, sealed)
         except OSError as error:
+            self._go_elsewhere(error)
+            _write(self.folder / wanted.name, sealed)
+        return content
+
+    def _go_elsewhere(self, error: OSError) -> None:
+        with self._lock:
             if self._is_temporary:
-                raise
-            warnings.warn(
-                f"compiled kernels can't be kept in {self.folder} ({error}); "
-                "they are compiled in each run",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-            self._is_temporary = True
+                return
+            text = f"compiled kernels can't be kept in {self.folder} ({error}); each run compiles"
             self.folder = Path(tempfile.mkdtemp(prefix="gguf-run-"))
+            self._is_temporary = True
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-            return _write(self.folder / name, sealed)
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
 
 
-def _is_sealed(path: Path) -> bool:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return False
-    if hashlib.sha256(data[:-_DIGEST]).digest() == data[-_DIGEST:]:
-        return True
-    warnings.warn(f"{path} is damaged and made again", RuntimeWarning, stacklevel=4)
-    return False
-
-
-def _write(path: Path, data: bytes) -> Path:
+def _write(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -95,4 +113,3 @@ def _write(path: Path, data: bytes) -> Path:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path

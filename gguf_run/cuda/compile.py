@@ -5,19 +5,15 @@ made.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gguf_run import __version__
-from gguf_run.cuda.cache import FileCache, key_of
+from gguf_run.cuda.cache import FileCache, Progress, Wanted, key_of
 from gguf_run.cuda.nvrtc import Nvrtc
 from gguf_run.cuda.source import KernelSource, flatten
 
 OPTIONS = ("--std=c++17", "--diag-suppress=177")  # 177: a function that no kernel of the file uses
-Progress = Callable[[str, int, int], None]
-"""Called as progress(file, done, total) while files are compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +41,20 @@ class KernelCompiler:
         `arch` as NVRTC names it ("sm_90a"). `progress` is told of the files that are compiled.
         Raises DeviceError with the compiler's messages.
         """
-        texts = [flatten(source.path) for source in sources]
-        names = [self._name(s, text, arch) for s, text in zip(sources, texts, strict=True)]
-        missing = [i for i, name in enumerate(names) if not self._cache.has(name)]
-
-        def read(i: int) -> Cubin:
-            content = self._cache.read(names[i], lambda: self._compile(sources[i], texts[i], arch))
+        texts = {path: flatten(path) for path in {source.path for source in sources}}
+        wanted = [self._wanted(source, texts[source.path], arch) for source in sources]
+        cubins = []
+        for source, content in zip(sources, self._cache.get(wanted, progress), strict=True):
             head, _, image = content.partition(b"\n")
-            return Cubin(sources[i], texts[i], image, json.loads(head))
+            cubins.append(Cubin(source, texts[source.path], image, json.loads(head)))
+        return cubins
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done, cubin in enumerate(pool.map(read, missing), 1):
-                if progress:
-                    progress(cubin.source.path.name, done, len(missing))
-        return [read(i) for i in range(len(sources))]
-
-    def _name(self, source: KernelSource, text: str, arch: str) -> str:
+    def _wanted(self, source: KernelSource, text: str, arch: str) -> Wanted:
         key = key_of(
             text, arch, source.names, source.defines, OPTIONS, self._nvrtc.version, __version__
         )
-        return f"{source.path.stem}-{arch}-{key}.cubin"
+        name = f"{source.path.stem}-{arch}-{key}.cubin"
+        return Wanted(name, source.path.name, lambda: self._compile(source, text, arch))
 
     def _compile(self, source: KernelSource, text: str, arch: str) -> bytes:
         options = [*OPTIONS, *(f"--define-macro={k}={v}" for k, v in source.defines)]

@@ -27,7 +27,7 @@ from gguf_run.cuda.device import (
 from gguf_run.cuda.driver import MAX_DYNAMIC_SHARED, NON_PORTABLE_CLUSTER, SHARED_CARVEOUT, Driver
 from gguf_run.cuda.nvrtc import find_nvrtc
 from gguf_run.cuda.resources import kernel_resources
-from gguf_run.cuda.signature import base_name, parse_signatures, with_sizes
+from gguf_run.cuda.signature import Signatures, confirmed, parse_signatures
 from gguf_run.cuda.source import KernelSource
 from gguf_run.errors import DeviceError
 
@@ -213,17 +213,17 @@ class CupyDevice(Device):
     ) -> list[Module]:
         cubins = self._compiler.cubins(sources, self.arch, progress)
         self._here()
-        return [self._load(cubin) for cubin in cubins]
+        signatures = {c.source.path: parse_signatures(c.text) for c in cubins}
+        return [self._load(cubin, signatures[cubin.source.path]) for cubin in cubins]
 
-    def _load(self, cubin: Cubin) -> Module:
+    def _load(self, cubin: Cubin, signatures: Signatures) -> Module:
         module = self.cupy.cuda.Module()
         self.call(f"loading {cubin.source.path.name}", module.load, cubin.image)
-        signatures = parse_signatures(cubin.text)
         resources = kernel_resources(cubin.image)
         kernels = {}
         for name, symbol in cubin.symbols.items():
             sizes = resources[symbol].parameter_sizes
-            parameters = with_sizes(name, signatures[base_name(name)], sizes)
+            parameters = confirmed(name, signatures, sizes)
             handle = self.call(name, module.get_function, symbol).ptr
             # The most shared memory for every kernel: the SMs then never divide L1 anew in between.
             most = self.max_shared - resources[symbol].shared

@@ -8,7 +8,7 @@ same mistakes alike.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.cuda.buffer import Buffer
+from gguf_run.cuda.cache import Progress
 from gguf_run.cuda.signature import PackedArguments, Parameter, pack
 from gguf_run.cuda.source import KernelSource
 from gguf_run.errors import DeviceError
 
 Dim3 = tuple[int, int, int]
-Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total) while modules are compiled."""
 
 __all__ = [
     "Buffer",

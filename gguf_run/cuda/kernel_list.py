@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import gguf_run.cuda.backend as _backend  # noqa: F401  (declares every module)
-from gguf_run.cuda.cache import FileCache
-from gguf_run.cuda.compile import KernelCompiler, Progress
+from gguf_run.cuda.cache import FileCache, Progress
+from gguf_run.cuda.compile import KernelCompiler
 from gguf_run.cuda.lowering import MODULES
 from gguf_run.cuda.nvrtc import Nvrtc
 from gguf_run.cuda.resources import Resources, kernel_resources

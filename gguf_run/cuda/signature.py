@@ -77,7 +77,11 @@ _QUALIFIERS = re.compile(r"\b(?:const|volatile|__restrict__|__grid_constant__)\b
 _HEAD = re.compile(r"\s*void\s+(\w+)\s*\(")
 
 
-def parse_signatures(text: str) -> dict[str, tuple[Parameter, ...]]:
+Signatures = Mapping[str, tuple[Parameter, ...]]
+"""The parameters of functions by their names."""
+
+
+def parse_signatures(text: str) -> Signatures:
     """The parameters of every `__global__` function of a source text, by function name.
 
     Understood: `extern "C" __global__ void name(...)`, `template <...> __global__ void name(...)`,
@@ -149,12 +153,14 @@ def _parameter(text: str, kernel: str) -> Parameter:
     return Parameter(name, kind, size)
 
 
-def with_sizes(
-    kernel: str, parameters: Sequence[Parameter], sizes: Sequence[int]
-) -> tuple[Parameter, ...]:
-    """The parameters with the sizes that the compiler gave them; raises where it disagrees with the
-    parser.
+def confirmed(kernel: str, signatures: Signatures, sizes: Sequence[int]) -> tuple[Parameter, ...]:
+    """The parameters of a kernel or instance of one, with the sizes that the compiler gave them.
+
+    Raises DeviceError where the compiler disagrees with the source.
     """
+    parameters = signatures.get(base_name(kernel))
+    if parameters is None:
+        raise DeviceError(f"{kernel}: found no __global__ function of this name in the source")
     if len(parameters) != len(sizes):
         raise DeviceError(
             f"{kernel}: {len(parameters)} parameters in its source, {len(sizes)} in its binary"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from device_contract import EXAMPLE, KERNELS
 
-from gguf_run.cuda.cache import FileCache
+from gguf_run.cuda.cache import FileCache, Wanted
 from gguf_run.cuda.compile import KernelCompiler
 from gguf_run.cuda.nvrtc import Nvrtc, find_nvrtc
 from gguf_run.cuda.resources import kernel_resources
@@ -153,22 +153,27 @@ def test_missing_header_is_an_error(tmp_path: Path) -> None:
         flatten(tmp_path / "k.cu")
 
 
+def _read(cache: FileCache, name: str, content: bytes) -> bytes:
+    (found,) = cache.get([Wanted(name, name, lambda: content)])
+    return found
+
+
 def test_damaged_file_of_the_cache_is_made_again(tmp_path: Path) -> None:
     cache = FileCache(tmp_path)
-    assert cache.read("f", lambda: b"content") == b"content"
+    assert _read(cache, "f", b"content") == b"content"
     (tmp_path / "f").write_bytes(b"content, damaged")
     with pytest.warns(RuntimeWarning, match="f is damaged"):
-        assert cache.read("f", lambda: b"again") == b"again"
-    assert cache.read("f", lambda: b"unused") == b"again"
+        assert _read(cache, "f", b"again") == b"again"
+    assert _read(cache, "f", b"unused") == b"again"
 
 
 def test_cache_that_cannot_be_written_warns_once_and_works(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     cache = FileCache(tmp_path / "file" / "cache")
     with pytest.warns(RuntimeWarning, match="compiled kernels can't be kept"):
-        assert cache.read("f", lambda: b"1") == b"1"
-    assert cache.read("g", lambda: b"2") == b"2"
-    assert cache.read("f", lambda: b"unused") == b"1"
+        assert _read(cache, "f", b"1") == b"1"
+    assert _read(cache, "g", b"2") == b"2"
+    assert _read(cache, "f", b"unused") == b"1"
 
 
 def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
@@ -177,12 +182,22 @@ def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
 
     def write(content: bytes) -> None:
         start.wait()
-        FileCache(tmp_path).read("f", lambda: content)
+        _read(FileCache(tmp_path), "f", content)
 
     threads = [threading.Thread(target=write, args=(c,)) for c in contents]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert FileCache(tmp_path).read("f", lambda: b"unused") in contents
+    assert _read(FileCache(tmp_path), "f", b"unused") in contents
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_failure_to_make_a_file_leaves_none(tmp_path: Path) -> None:
+    def fail() -> bytes:
+        raise DeviceError("does not compile")
+
+    cache = FileCache(tmp_path)
+    with pytest.raises(DeviceError, match="does not compile"):
+        cache.get([Wanted("good", "good", lambda: b"1"), Wanted("bad", "bad", fail)])
+    assert not (tmp_path / "bad").exists()

@@ -7,10 +7,10 @@ import platform
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gguf_run.cuda.cache import FileCache, key_of
+from gguf_run.cuda.cache import FileCache, Progress, Wanted, key_of
 from gguf_run.cuda.source import KernelSource, flatten
 from gguf_run.errors import DeviceError
 
@@ -57,12 +57,20 @@ class Compiler:
     def runtime(self) -> Path:
         """The shared library of the runtime."""
         text = flatten(_HERE / "runtime.cpp")
-        key = key_of(text, _RUNTIME_FLAGS, *_environment())
-        return self._cache.get(f"emulator-{key}.so", lambda: _compile(text, _RUNTIME_FLAGS, _HERE))
+        name = f"emulator-{key_of(text, _RUNTIME_FLAGS, *_environment())}.so"
+        make = functools.partial(_compile, text, _RUNTIME_FLAGS, _HERE)
+        self._cache.get([Wanted(name, "emulator", make)])
+        return self._cache.path(name)
 
-    def module(self, source: KernelSource) -> tuple[Path, str]:
-        """The shared library of a kernel file and its flat text; a table names its kernels."""
-        text = flatten(source.path)
+    def modules(
+        self, texts: Mapping[Path, str], sources: Sequence[KernelSource], progress: Progress | None
+    ) -> list[Path]:
+        """The shared libraries of kernel files, given their flat texts; tables name the kernels."""
+        wanted = [self._wanted(texts[source.path], source) for source in sources]
+        self._cache.get(wanted, progress)
+        return [self._cache.path(w.name) for w in wanted]
+
+    def _wanted(self, text: str, source: KernelSource) -> Wanted:
         rows = "".join(f'  EMU_ROW("{name}", &{name}),\n' for name in source.names)
         code = (
             f"{_DYNAMIC_SHARED.sub(_dynamic_shared, text)}\n"
@@ -71,9 +79,9 @@ class Compiler:
             f"{rows}  {{nullptr, nullptr, nullptr, 0, {{}}}}}};\n"
         )
         flags = [*self._flags, *(f"-D{name}={value}" for name, value in source.defines)]
-        key = key_of(code, flags, *_environment())
-        name = f"{source.path.stem}-{key}.so"
-        return self._cache.get(name, lambda: _compile(code, flags, _INCLUDE)), text
+        name = f"{source.path.stem}-{key_of(code, flags, *_environment())}.so"
+        make = functools.partial(_compile, code, flags, _INCLUDE)
+        return Wanted(name, source.path.name, make)
 
 
 def _dynamic_shared(match: re.Match[str]) -> str:

@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -31,8 +30,8 @@ from gguf_run.cuda.emulator.build import Compiler
 from gguf_run.cuda.emulator.early import EarlyLaunch
 from gguf_run.cuda.emulator.graph import EmulatedEvent, EmulatedGraph, EmulatedStream
 from gguf_run.cuda.emulator.memory import Memory, view
-from gguf_run.cuda.signature import base_name, parse_signatures, with_sizes
-from gguf_run.cuda.source import KernelSource
+from gguf_run.cuda.signature import Signatures, confirmed, parse_signatures
+from gguf_run.cuda.source import KernelSource, flatten
 from gguf_run.errors import DeviceError
 
 Order = Literal["forward", "reverse", "random"]
@@ -139,14 +138,13 @@ class EmulatedDevice(Device):
     def modules(
         self, sources: Sequence[KernelSource], progress: Progress | None = None
     ) -> list[Module]:
-        modules: list[Module] = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            built = pool.map(self._compiler.module, sources)
-            for source, (path, text) in zip(sources, built, strict=True):
-                modules.append(_load(path, text, source))
-                if progress:
-                    progress(source.path.name, len(modules), len(sources))
-        return modules
+        texts = {path: flatten(path) for path in {source.path for source in sources}}
+        signatures = {path: parse_signatures(text) for path, text in texts.items()}
+        libraries = self._compiler.modules(texts, sources, progress)
+        return [
+            _load(library, source.names, signatures[source.path])
+            for library, source in zip(libraries, sources, strict=True)
+        ]
 
     def _launch(self, launch: Launch, stream: Stream | None) -> None:
         if launch.cluster is not None:
@@ -240,16 +238,13 @@ class EmulatedDevice(Device):
             raise DeviceError(f"{what} is not possible while a graph is recorded")
 
 
-def _load(path: Path, text: str, source: KernelSource) -> Module:
-    """The kernels of a compiled module, their parameters as the source declares and the compiler
-    confirms them.
-    """
+def _load(path: Path, names: Sequence[str], signatures: Signatures) -> Module:
+    """The kernels of a compiled module, their parameters confirmed by the compiler's sizes."""
     library = ctypes.CDLL(str(path))
-    table = (_Kernel * (len(source.names) + 1)).in_dll(library, "emu_kernels")
-    signatures = parse_signatures(text)
+    table = (_Kernel * (len(names) + 1)).in_dll(library, "emu_kernels")
     kernels = {}
-    for row, name in zip(table, source.names, strict=False):
+    for row, name in zip(table, names, strict=False):
         sizes = row.param_bytes[: row.n_params]
-        parameters = with_sizes(name, signatures[base_name(name)], sizes)
+        parameters = confirmed(name, signatures, sizes)
         kernels[name] = Kernel(name, parameters, ctypes.addressof(row), library)
     return kernels
