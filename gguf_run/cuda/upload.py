@@ -63,9 +63,9 @@ class Uploader:
         self._device = device
         self._stream = device.stream()
         self._n_reader = n_reader
-        pinned = device.pinned(2 * n_reader * slot_bytes)
-        self._free = deque(pinned.reshape(2 * n_reader, slot_bytes))
         self._slot_bytes = slot_bytes
+        self._n_slot = 0
+        self._free: deque[Slot] = deque()
         self._reading: deque[tuple[Future[None], Slot, _Part]] = deque()
         self._copying: deque[tuple[Event, Slot]] = deque()
 
@@ -102,11 +102,15 @@ class Uploader:
                 yield _Part(transfer, start, min(self._slot_bytes, n_bytes - start))
 
     def _take_slot(self) -> Slot:
-        if not self._free:
-            event, slot = self._copying.popleft()
-            event.synchronize()
-            return slot
-        return self._free.popleft()
+        """A slot that nothing uses; twice as many as readers are made, as they are needed."""
+        if self._free:
+            return self._free.popleft()
+        if self._n_slot < 2 * self._n_reader:
+            self._n_slot += 1
+            return self._device.pinned(self._slot_bytes)
+        event, slot = self._copying.popleft()
+        event.synchronize()
+        return slot
 
     def _start_copy(self, progress: Callable[[int], None] | None) -> None:
         """Send the part whose read began first."""
