@@ -242,6 +242,16 @@ def test_missing_compiler_says_what_to_install(
     assert shutil.which("g++")
 
 
+def test_old_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "g++"
+    old.write_text("#!/bin/sh\necho 9.4.0\n")
+    old.chmod(0o755)
+    build._environment.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(DeviceError, match=r"needs g\+\+ 12 or later, found 9\.4\.0"):
+        emulated()
+
+
 def test_compile_error_names_file_and_line(tmp_path: Path, device: Device) -> None:
     path = tmp_path / "typo.cu"
     (tmp_path / "ok.cuh").write_text("#pragma once\n\n")

@@ -16,6 +16,7 @@ from gguf_run.errors import DeviceError
 
 _HERE = Path(__file__).parent
 _INCLUDE = _HERE / "include"
+_OLDEST = 12  # it knows 16-bit floats
 _FLAGS = [
     "-std=c++17",
     "-O2",
@@ -92,7 +93,9 @@ def _dynamic_shared(match: re.Match[str]) -> str:
 def _environment() -> tuple[str, ...]:
     """What a compiled file depends on besides its text: headers, compiler, processor."""
     headers = [path.read_text() for path in (*sorted(_INCLUDE.glob("*.h")), _HERE / "runtime.h")]
-    version = _run(["g++", "--version"]).stdout
+    version = _run(["g++", "-dumpfullversion", "-dumpversion"]).stdout.strip()
+    if int(version.partition(".")[0]) < _OLDEST:
+        raise DeviceError(f"the emulated device needs g++ {_OLDEST} or later, found {version}")
     try:
         flags = re.search(r"^(?:flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:
@@ -125,5 +128,5 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     except FileNotFoundError as error:
         raise DeviceError(
             "the emulated device compiles kernels with g++, which is not installed; "
-            "install g++ 12 or later (Debian, Ubuntu: apt install g++)"
+            f"install g++ {_OLDEST} or later (Debian, Ubuntu: apt install g++)"
         ) from error

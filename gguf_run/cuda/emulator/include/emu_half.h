@@ -1,12 +1,20 @@
 // Half precision: __half, __half2, __nv_bfloat16, __nv_bfloat162 and what kernels do with them.
 #pragma once
 
+namespace emu {
+#if defined(__aarch64__)  // where g++ 12 knows _Float16 in C alone
+using F16 = __fp16;
+#else
+using F16 = _Float16;
+#endif
+}  // namespace emu
+
 struct alignas(2) __half {
-  _Float16 v;
+  emu::F16 v;
   __half() = default;
-  __half(float f) : v(_Float16(f)) {}
-  __half(double f) : v(_Float16(f)) {}
-  __half(int i) : v(_Float16(float(i))) {}
+  __half(float f) : v(emu::F16(f)) {}
+  __half(double f) : v(emu::F16(f)) {}
+  __half(int i) : v(emu::F16(float(i))) {}
   operator float() const { return float(v); }
 };
 using half = __half;

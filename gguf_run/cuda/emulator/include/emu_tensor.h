@@ -5,7 +5,7 @@
 namespace emu {
 
 struct DecodeF16 {
-  static float apply(unsigned bits) { return float(emu_bits<_Float16>(uint16_t(bits))); }
+  static float apply(unsigned bits) { return float(emu_bits<F16>(uint16_t(bits))); }
 };
 struct DecodeBf16 {
   static float apply(unsigned bits) { return emu_bits<float>(bits << 16); }
