@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gguf_run.cuda.cache import FileCache
 from gguf_run.cuda.compile import Cubin, KernelCompiler
+from gguf_run.cuda.cupy_streams import ASYNCHRONOUS, Calls, CupyEvent, CupyGraph, CupyStream
 from gguf_run.cuda.device import (
     Buffer,
     Device,
@@ -33,51 +33,6 @@ from gguf_run.errors import DeviceError
 
 _TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
 _CAPTURE_RELAXED = 2  # cudaStreamCaptureMode: memory may be freed elsewhere meanwhile
-_ASYNCHRONOUS = "an earlier launch or copy failed (debug=True finds which)"
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class CupyStream:
-    """A CUDA stream that doesn't wait for the default stream."""
-
-    stream: Any
-
-
-@dataclass(frozen=True, slots=True)
-class CupyEvent:
-    """A CUDA event."""
-
-    device: CupyDevice
-    event: Any
-
-    def synchronize(self) -> None:
-        """Wait until the work before the mark is done."""
-        self.device.call("waiting for an event", self.event.synchronize)
-
-    def elapsed_ms(self, start: Event) -> float:
-        """Milliseconds of device time since `start`."""
-        assert isinstance(start, CupyEvent)
-        elapsed = self.device.cupy.cuda.get_elapsed_time
-        return float(self.device.call("an event's time", elapsed, start.event, self.event))
-
-
-@dataclass(slots=True)
-class CupyGraph:
-    """A CUDA graph, and what its launches point to."""
-
-    device: CupyDevice
-    graph: Any = None
-    keep: list[object] = field(default_factory=list)
-
-    def replay(self) -> None:
-        """Run the recorded work on the main stream."""
-        if self.graph is None:
-            raise DeviceError("the graph was not recorded to its end")
-        self.device.call("replaying a graph", self.graph.launch, self.device.main.stream)
-        if self.device.debug:
-            self.device.synchronize()
 
 
 class CupyDevice(Device):
@@ -99,15 +54,15 @@ class CupyDevice(Device):
     ) -> None:
         import cupy
 
-        self.cupy = cupy
-        self.debug = debug
+        self._cupy = cupy
         self._runtime = cupy.cuda.runtime
-        self._index = index
+        self._call = Calls(cupy)
+        self.debug = debug
         self._graph: CupyGraph | None = None
-        driver_major = self.call("the driver's version", self._runtime.driverGetVersion) // 1000
+        driver_major = self._call("the driver's version", self._runtime.driverGetVersion) // 1000
         self._gpu = cupy.cuda.Device(index)
-        self.call(f"GPU {index}", self._gpu.use)
-        properties = self.call("the GPU's properties", self._runtime.getDeviceProperties, index)
+        self._call(f"GPU {index}", self._gpu.use)
+        properties = self._call("the GPU's properties", self._runtime.getDeviceProperties, index)
         self.name = properties["name"].decode()
         self.capability = properties["major"] * 10 + properties["minor"]
         self.n_sm = properties["multiProcessorCount"]
@@ -118,35 +73,25 @@ class CupyDevice(Device):
         self._driver = Driver()
         self.main = self.stream()
 
-    def call(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of `function`; an error of CUDA becomes a DeviceError that says `what`."""
-        try:
-            return function(*arguments)
-        except (
-            self._runtime.CUDARuntimeError,
-            self.cupy.cuda.driver.CUDADriverError,
-        ) as error:
-            raise DeviceError(f"{what}: {error}") from error
-
     # -- memory --------------------------------------------------------------------------------
 
     @property
     def memory_free(self) -> int:
         self._here()
-        return int(self.call("the free memory", self._runtime.memGetInfo)[0])
+        return int(self._call("the free memory", self._runtime.memGetInfo)[0])
 
     @property
     def memory_total(self) -> int:
         self._here()
-        return int(self.call("the memory", self._runtime.memGetInfo)[1])
+        return int(self._call("the memory", self._runtime.memGetInfo)[1])
 
     def alloc(self, n_bytes: int) -> Buffer:
         if n_bytes < 0:
             raise DeviceError(f"{n_bytes} bytes of device memory asked for")
         self._here()
         try:
-            memory = self.cupy.cuda.Memory(max(n_bytes, 1))
-        except (self._runtime.CUDARuntimeError, self.cupy.cuda.memory.OutOfMemoryError) as error:
+            memory = self._cupy.cuda.Memory(max(n_bytes, 1))
+        except (self._runtime.CUDARuntimeError, self._cupy.cuda.memory.OutOfMemoryError) as error:
             raise DeviceError(
                 f"out of device memory: {n_bytes} bytes asked for, {self.memory_free} of "
                 f"{self.memory_total} free ({error})"
@@ -156,8 +101,8 @@ class CupyDevice(Device):
     def pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
         self._here()
         what = f"{n_bytes} bytes of pinned host memory"
-        memory = self.call(what, self.cupy.cuda.PinnedMemory, max(n_bytes, 1))
-        pointer = self.cupy.cuda.PinnedMemoryPointer(memory, 0)
+        memory = self._call(what, self._cupy.cuda.PinnedMemory, max(n_bytes, 1))
+        pointer = self._cupy.cuda.PinnedMemoryPointer(memory, 0)
         return np.frombuffer(pointer, np.uint8, n_bytes)
 
     def _upload(self, buffer: Buffer, source: npt.NDArray[Any]) -> None:
@@ -195,7 +140,7 @@ class CupyDevice(Device):
         self._here()
         if buffer.n_bytes:
             handle = self._handle(stream)
-            self.call("fill", self._runtime.memsetAsync, buffer.ptr, byte, buffer.n_bytes, handle)
+            self._call("fill", self._runtime.memsetAsync, buffer.ptr, byte, buffer.n_bytes, handle)
         self._keep(buffer)
 
     def _copy(
@@ -204,7 +149,7 @@ class CupyDevice(Device):
         self._here()
         if n_bytes:
             handle = self._handle(stream)
-            self.call(what, self._runtime.memcpyAsync, target, source, n_bytes, kind, handle)
+            self._call(what, self._runtime.memcpyAsync, target, source, n_bytes, kind, handle)
 
     # -- kernels -------------------------------------------------------------------------------
 
@@ -217,14 +162,14 @@ class CupyDevice(Device):
         return [self._load(cubin, signatures[cubin.source.path]) for cubin in cubins]
 
     def _load(self, cubin: Cubin, signatures: Signatures) -> Module:
-        module = self.cupy.cuda.Module()
-        self.call(f"loading {cubin.source.path.name}", module.load, cubin.image)
+        module = self._cupy.cuda.Module()
+        self._call(f"loading {cubin.source.path.name}", module.load, cubin.image)
         resources = kernel_resources(cubin.image)
         kernels = {}
         for name, symbol in cubin.symbols.items():
             sizes = resources[symbol].parameter_sizes
             parameters = confirmed(name, signatures, sizes)
-            handle = self.call(name, module.get_function, symbol).ptr
+            handle = self._call(name, module.get_function, symbol).ptr
             # The most shared memory for every kernel: the SMs then never divide L1 anew in between.
             most = self.max_shared - resources[symbol].shared
             self._driver.set_attribute(handle, MAX_DYNAMIC_SHARED, most)
@@ -248,26 +193,26 @@ class CupyDevice(Device):
 
     def stream(self) -> CupyStream:
         self._here()
-        return CupyStream(self.call("a stream", lambda: self.cupy.cuda.Stream(non_blocking=True)))
+        return CupyStream(self._call("a stream", lambda: self._cupy.cuda.Stream(non_blocking=True)))
 
     def record(self, stream: Stream | None = None) -> Event:
         self._here()
-        event = self.call("an event", self.cupy.cuda.Event)
-        self.call("recording an event", event.record, self._stream(stream))
-        return CupyEvent(self, event)
+        event = self._call("an event", self._cupy.cuda.Event)
+        self._call("recording an event", event.record, self._stream(stream))
+        return CupyEvent(self._call, event)
 
     def wait(self, event: Event, stream: Stream | None = None) -> None:
         assert isinstance(event, CupyEvent)
         self._here()
-        self.call("waiting for an event", self._stream(stream).wait_event, event.event)
+        self._call("waiting for an event", self._stream(stream).wait_event, event.event)
 
     @contextmanager
     def capture(self) -> Iterator[Graph]:
         self._refuse_in_capture("another capture")
         self._here()
         stream = self.main.stream
-        self.call("a capture", stream.begin_capture, _CAPTURE_RELAXED)
-        graph = self._graph = CupyGraph(self)
+        self._call("a capture", stream.begin_capture, _CAPTURE_RELAXED)
+        graph = self._graph = CupyGraph(self._call, stream)
         try:
             yield graph
         except BaseException:
@@ -276,19 +221,19 @@ class CupyDevice(Device):
             raise
         finally:
             self._graph = None
-        graph.graph = self.call("recording a graph", stream.end_capture)
-        self.call("a graph", graph.graph.upload, stream)
+        graph.graph = self._call("recording a graph", stream.end_capture)
+        self._call("a graph", graph.graph.upload, stream)
 
     def synchronize(self) -> None:
         self._refuse_in_capture("waiting")
         self._here()
-        self.call(_ASYNCHRONOUS, self._runtime.deviceSynchronize)
+        self._call(ASYNCHRONOUS, self._runtime.deviceSynchronize)
 
     def close(self) -> None:
         self._graph = None
 
     def _wait_for_main(self) -> None:
-        self.call(_ASYNCHRONOUS, self.main.stream.synchronize)
+        self._call(ASYNCHRONOUS, self.main.stream.synchronize)
 
     def _here(self) -> None:
         """CUDA's current device is each thread's own."""
