@@ -21,6 +21,7 @@ from gguf_run.graph import Graph
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import PagePool, Sequence, pages_for
 from gguf_run.plan import Plan
+from gguf_run.states import SequenceState, StatePool
 from gguf_run.weights import WeightTable
 
 Floats = npt.NDArray[np.float32]
@@ -83,10 +84,12 @@ class Engine:
     n_batch: int
     fuse: bool = True
     pool: PagePool = field(init=False)
+    states: StatePool = field(init=False)
     _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.pool = PagePool(self.source.cache.n_page)
+        self.states = StatePool(self.source.cache.n_state)
 
     @property
     def n_ctx(self) -> int:
@@ -94,7 +97,8 @@ class Engine:
 
     def new_sequence(self) -> Sequence:
         """An empty sequence; close it to give its pages back."""
-        return Sequence(self.pool, self.n_ctx)
+        state = SequenceState(self.states) if self.source.hp.has_state else None
+        return Sequence(self.pool, self.n_ctx, state=state)
 
     def warm_up(self) -> None:
         """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
@@ -132,6 +136,8 @@ class Engine:
             for seq, before in appended:
                 seq.rollback(before)
             raise
+        for seq, tokens in work:
+            inputs.add_state(seq, len(tokens))
         shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows))
         return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)))
 
@@ -174,6 +180,7 @@ class _Inputs:
     seq_ids: list[int] = field(default_factory=list)
     pages: list[list[int]] = field(default_factory=list)
     out_rows: list[int] = field(default_factory=list)
+    states: list[tuple[int, int]] = field(default_factory=list)
 
     def add(
         self, seq: Sequence, tokens: list[int], slots: npt.NDArray[Any], every_row: bool
@@ -188,11 +195,17 @@ class _Inputs:
         last = len(self.tokens)
         self.out_rows += range(first if every_row else last - 1, last)
 
+    def add_state(self, seq: Sequence, n_tok: int) -> None:
+        """The rows of the state that `seq` reads and writes, if it has one."""
+        if seq.state is not None:
+            self.states.append(seq.state.advance(n_tok))
+
     def arrays(self, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
         """By leaf name, int32; unused entries of the block table are 0."""
         table = np.zeros((len(self.pages), n_page_max), np.int32)
         for row, pages in zip(table, self.pages, strict=True):
             row[: len(pages)] = pages
+        state_in, state_out = np.asarray(self.states, np.int32).reshape(-1, 2).T
         return {
             "tokens": np.asarray(self.tokens, np.int32),
             "positions": np.concatenate(self.positions).astype(np.int32),
@@ -200,4 +213,6 @@ class _Inputs:
             "seq_ids": np.asarray(self.seq_ids, np.int32),
             "block_table": table,
             "out_rows": np.asarray(self.out_rows, np.int32),
+            "state_in": state_in,
+            "state_out": state_out,
         }

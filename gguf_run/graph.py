@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 from math import prod
 from typing import Any
 
 from gguf_run.graph_params import (
     AttentionParams,
+    DeltaParams,
     Gating,
     GluParams,
     GroupParams,
@@ -29,6 +29,7 @@ from gguf_run.graph_params import (
     TemperatureParams,
     TopKParams,
 )
+from gguf_run.graph_tensor import Kind, Tensor, contiguous_strides
 from gguf_run.quants import QuantType, quant_type
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "UNARY_OPS",
     "VIEW_OPS",
     "AttentionParams",
+    "DeltaParams",
     "Gating",
     "GluParams",
     "Graph",
@@ -86,66 +88,11 @@ OPS = (
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""
 
-REFERENCE_ONLY_OPS = ("mul_mat_id", "mul_mat_batched", "scale_by_position")
+REFERENCE_ONLY_OPS = (
+    *("mul_mat_id", "mul_mat_batched", "scale_by_position"),
+    *("ssm_conv", "gated_delta_net", "set_states"),
+)
 """Ops that are not yet on the GPU; one that gets its kernel moves to `OPS`."""
-
-
-class Kind(Enum):
-    """Where the bytes of a tensor live."""
-
-    INPUT = "input"
-    WEIGHT = "weight"
-    CACHE = "cache"
-    OP = "op"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tensor:
-    """A node of the graph: an input, a weight, a cache, or an op's result.
-
-    `strides` and `offset` count elements of `base`'s memory (`base` is the tensor itself unless
-    this is a view). Identity is the object's own.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: QuantType
-    kind: Kind
-    op: str = ""
-    srcs: tuple[Tensor, ...] = ()
-    params: Params = None
-    strides: tuple[int, ...] = ()
-    offset: int = 0
-    view_of: Tensor | None = None
-
-    @property
-    def base(self) -> Tensor:
-        """The tensor that owns the bytes."""
-        return self if self.view_of is None else self.view_of.base
-
-    @property
-    def n_elements(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the elements, without the gaps that a view may leave."""
-        if not self.shape:
-            return self.dtype.row_bytes(1)
-        return prod(self.shape[:-1]) * self.dtype.row_bytes(self.shape[-1])
-
-    @property
-    def is_contiguous(self) -> bool:
-        return self.strides == contiguous_strides(self.shape)
-
-    def __repr__(self) -> str:
-        shape = ", ".join(map(str, self.shape))
-        return f"{self.name or self.op}: {self.dtype.name} ({shape})"
-
-
-def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides in elements of a tensor without gaps, slowest dimension first."""
-    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 def _require(condition: bool, op: str, expected: str, *found: Tensor) -> None:
@@ -429,6 +376,63 @@ class Graph:
         ok = ok and b.shape[:2] in (a.shape[:2], (a.shape[0], 1))
         _require(ok, "concat", "a (n_tok, n_head, n) and b (n_tok, n_head or 1, m)", a, b)
         return self._op("concat", (*a.shape[:2], a.shape[2] + b.shape[2]), (a, b))
+
+    # Recurrence: states are rows of a cache (n_state, n); a batch's sequences begin with the rows
+    # state_in (n_seq,) i32, or with zeros where that is -1, and token t belongs to sequence
+    # seq_ids[t] (n_tok,) i32; the tokens of a sequence stand together, in their order.
+
+    def ssm_conv(
+        self, x: Tensor, w: Tensor, states: Tensor, seq_ids: Tensor, state_in: Tensor
+    ) -> Tensor:
+        """A causal convolution along each sequence, a channel by itself (arXiv:2312.00752).
+
+        y[t, c] = sum of w[c, i] * x[t - n_tap + 1 + i, c], with x (n_tok, n_ch), w (n_ch, n_tap);
+        rows before the batch's first are in the sequence's state, (n_tap - 1, n_ch) flat. The
+        result is flat: y (n_tok, n_ch), then the sequences' new states (n_seq, n_tap - 1, n_ch).
+        """
+        ok = len(x.shape) == len(w.shape) == 2 and w.shape[0] == x.shape[1]
+        ok = ok and seq_ids.shape == x.shape[:1] and len(state_in.shape) == 1
+        ok = ok and states.shape[1:] == ((w.shape[1] - 1) * x.shape[1],)
+        _require(ok, "ssm_conv", "x (n_tok, n_ch), w (n_ch, n_tap), states", x, w, states)
+        n = x.n_elements + state_in.shape[0] * states.shape[1]
+        return self._op("ssm_conv", (n,), (x, w, states, seq_ids, state_in))
+
+    def gated_delta_net(
+        self,
+        qkv: tuple[Tensor, Tensor, Tensor],
+        decay: Tensor,
+        beta: Tensor,
+        states: Tensor,
+        seq_ids: Tensor,
+        state_in: Tensor,
+        params: DeltaParams,
+    ) -> Tensor:
+        """Linear attention by the gated delta rule (arXiv:2412.06464).
+
+        q and k (n_tok, n_head_k, d_k), v (n_tok, n_head_v, d_v), decay (logarithms) and beta
+        (n_tok, n_head_v). Each head's state S (d_v, d_k) goes token by token:
+        S = exp(decay) S; S += beta (v - S k) k^T; o = S q. The result is flat: o (n_tok, n_head_v,
+        d_v), then the sequences' new states (n_seq, n_head_v, d_v, d_k).
+        """
+        q, k, v = qkv
+        ok = len(q.shape) == len(v.shape) == 3 and q.shape == k.shape and q.shape[0] == v.shape[0]
+        ok = ok and v.shape[1] % q.shape[1] == 0 and decay.shape == beta.shape == v.shape[:2]
+        ok = ok and seq_ids.shape == q.shape[:1] and len(state_in.shape) == 1
+        ok = ok and states.shape[1:] == (v.shape[1] * v.shape[2] * q.shape[2],)
+        expected = "q and k (n_tok, h_k, d_k), v (n_tok, h_v, d_v), decay and beta (n_tok, h_v)"
+        _require(ok, "gated_delta_net", expected, q, k, v, decay, beta, states)
+        n = v.n_elements + state_in.shape[0] * states.shape[1]
+        srcs = (q, k, v, decay, beta, states, seq_ids, state_in)
+        return self._op("gated_delta_net", (n,), srcs, params)
+
+    def set_states(self, cache: Tensor, rows: Tensor, state_out: Tensor) -> Tensor:
+        """Write rows (n_seq, n) f32 into the rows state_out (n_seq,) i32 of a cache (n_state, n),
+        in place. The result is the cache after the write."""
+        ok = len(cache.shape) == len(rows.shape) == 2 and cache.shape[1] == rows.shape[1]
+        ok = ok and state_out.shape == rows.shape[:1] and state_out.dtype is I32
+        _require(ok, "set_states", "cache (n_state, n), rows (n_seq, n)", cache, rows, state_out)
+        view = {"strides": cache.strides, "offset": cache.offset, "view_of": cache}
+        return self._op("set_states", cache.shape, (cache, rows, state_out), None, F32, **view)
 
     # Attention
 

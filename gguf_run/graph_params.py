@@ -121,6 +121,14 @@ class TemperatureParams:
     offset: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class DeltaParams:
+    """Which key head value head v reads: v // (n_head_v / n_head_k), or where `in_turn` is set,
+    v % n_head_k."""
+
+    in_turn: bool
+
+
 Params = (
     RopeParams
     | AttentionParams
@@ -131,5 +139,6 @@ Params = (
     | GroupParams
     | GluParams
     | TemperatureParams
+    | DeltaParams
     | None
 )

@@ -129,6 +129,11 @@ class HParams:
     rope_scaling: RopeScaling
     keys: Keys
 
+    @property
+    def has_state(self) -> bool:
+        """Whether the model has recurrent layers, whose state is kept beside the KV cache."""
+        return self.keys.integer("ssm.state_size", 0, low=0) > 0
+
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], source: str) -> HParams:
         """Read the hyper-parameters; `source` names the file in errors.

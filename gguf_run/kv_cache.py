@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gguf_run.errors import ModelError
+from gguf_run.states import SequenceState
 
 PAGE_SIZE = 64
 
@@ -63,12 +64,16 @@ class PagePool:
 
 @dataclass(slots=True)
 class Sequence:
-    """The tokens whose keys and values are in the cache, and the pages they lie in."""
+    """The tokens whose keys and values are in the cache, and the pages they lie in.
+
+    `state` is the sequence's recurrent state, in models that have one.
+    """
 
     pool: PagePool
     n_ctx: int
     tokens: list[int] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
+    state: SequenceState | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -102,7 +107,10 @@ class Sequence:
         return (pages[positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE).astype(np.int32)
 
     def rollback(self, n_tok: int) -> None:
-        """Forget all but the first `n_tok` tokens."""
+        """Forget all but the first `n_tok` tokens, or more: a recurrent state goes back to the last
+        length that it was kept for."""
+        if self.state is not None:
+            n_tok = self.state.rollback(n_tok)
         del self.tokens[n_tok:]
         keep = pages_for(len(self.tokens))
         for page in self.pages[keep:]:
@@ -112,8 +120,11 @@ class Sequence:
     def fork(self, n_tok: int) -> Sequence:
         """A new sequence that shares the full pages among this one's first `n_tok` tokens.
 
-        Its length says how many tokens it starts with; the caller computes the rest.
+        Its length says how many tokens it starts with; the caller computes the rest. A recurrent
+        state is not shared, so that such a sequence starts with none.
         """
+        if self.state is not None:
+            return Sequence(self.pool, self.n_ctx, state=SequenceState(self.state.pool))
         n_page = min(n_tok, len(self.tokens)) // PAGE_SIZE
         pages = [self.pool.share(page) for page in self.pages[:n_page]]
         return Sequence(self.pool, self.n_ctx, self.tokens[: n_page * PAGE_SIZE], pages)
@@ -121,3 +132,5 @@ class Sequence:
     def close(self) -> None:
         """Give all pages back."""
         self.rollback(0)
+        if self.state is not None:
+            self.state.close()

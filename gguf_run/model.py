@@ -19,6 +19,7 @@ from gguf_run.kv_cache import pages_for
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.quants import QuantType, quant_type
 from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
+from gguf_run.states import STATES_PER_SEQUENCE
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
 
@@ -76,6 +77,7 @@ class Model:
             n_ctx=n_ctx,
             type_k=_cache_type(cache_type_k or backend.default_cache_type),
             type_v=_cache_type(cache_type_v or backend.default_cache_type),
+            n_state=STATES_PER_SEQUENCE * n_parallel,
         )
         table = WeightTable.from_gguf(self.file)
         self.engine = Engine(GraphSource(build, self.hparams, table, cache), backend, n_batch, fuse)

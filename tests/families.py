@@ -68,6 +68,67 @@ def deepseek2(*parts: str, **more: Any) -> Variant:
     )
 
 
+def delta_decoder(m: Maker) -> None:
+    """Qwen3-Next's and Qwen 3.5's tensors: the last of `PERIOD` layers has softmax attention."""
+    ends(m)
+    for il in range(m.variant.n_layer):
+        m.norm(f"blk.{il}.attn_norm", m.variant.n_embd)
+        if (il + 1) % PERIOD:
+            _linear_attention(m, il)
+        else:
+            _gated_attention(m, il)
+        feed_forward(m, il)
+
+
+def _linear_attention(m: Maker, il: int) -> None:
+    n_embd, prefix = m.variant.n_embd, f"blk.{il}"
+    keys, values = N_KEY * WIDTH, N_VALUE * WIDTH
+    if m.has("one_product"):
+        m.matrix(f"{prefix}.ssm_in", 2 * keys + 2 * values, n_embd)
+    else:
+        m.matrix(f"{prefix}.attn_qkv", 2 * keys + values, n_embd)
+        m.matrix(f"{prefix}.attn_gate", values, n_embd)
+    m.table(f"{prefix}.ssm_conv1d.weight", 2 * keys + values, TAPS, 0.3)
+    m.vector(f"{prefix}.ssm_dt.bias", N_VALUE, 0.0)
+    m.vector(f"{prefix}.ssm_a", N_VALUE, -0.5, 0.1)
+    rows = {"ba": 2 * N_VALUE} if m.has("joint_gates") else {"beta": N_VALUE, "alpha": N_VALUE}
+    for name, n in rows.items():
+        m.matrix(f"{prefix}.ssm_{name}", n, n_embd)
+    m.vector(f"{prefix}.ssm_norm.weight", WIDTH)
+    m.matrix(f"{prefix}.ssm_out", n_embd, values)
+
+
+def _gated_attention(m: Maker, il: int) -> None:
+    v, prefix = m.variant, f"blk.{il}.attn"
+    m.matrix(f"{prefix}_q", 2 * v.n_head * v.head_dim, v.n_embd, gain=1.5)
+    m.matrix(f"{prefix}_k", 2 * v.head_dim, v.n_embd, gain=1.5)
+    m.matrix(f"{prefix}_v", 2 * v.head_dim, v.n_embd)
+    m.vector(f"{prefix}_q_norm.weight", v.head_dim)
+    m.vector(f"{prefix}_k_norm.weight", v.head_dim, 2.0)
+    m.matrix(f"{prefix}_output", v.n_embd, v.n_head * v.head_dim)
+
+
+PERIOD, TAPS, WIDTH, N_KEY, N_VALUE = 4, 4, 16, 2, 6
+
+
+def hybrid(arch: str, *parts: str, **more: Any) -> Variant:
+    """Qwen3-Next and Qwen 3.5 in little: three linear layers, a softmax one, a linear one."""
+    keys = {
+        "ssm.conv_kernel": TAPS,
+        "ssm.inner_size": N_VALUE * WIDTH,
+        "ssm.state_size": WIDTH,
+        "ssm.time_step_rank": N_VALUE,
+        "ssm.group_count": N_KEY,
+        **more.pop("keys", {}),
+    }
+    fields: dict[str, Any] = {"n_layer": 5, "head_dim": 32, "n_rot": 8, "ffn_norm": PRE_FFN}
+    if more.get("n_expert"):
+        keys |= {**FINE, "expert_shared_feed_forward_length": 48}
+        fields |= {"n_ff_shared": 48}
+    every = frozenset((*parts, "shared_gate"))
+    return Variant(arch, delta_decoder, parts=every, keys=keys, **{**fields, **more})
+
+
 def _window(size: int = 16, **more: object) -> dict[str, object]:
     return {"attention.sliding_window": size, **more}
 
@@ -79,6 +140,7 @@ GPT = ("norm_bias", "qkv_bias", "attn_output_bias", "ffn_bias", "plain_ffn")
 POST_ONLY = ("post_norms", "only_post_norms")
 PRE_FFN = "post_attention_norm"
 SANDWICH = ("post_norms", "tied")
+SECTIONS = {"rope.dimension_sections": [2, 1, 1, 0]}
 SHARED = {"expert_shared_count": 2}
 SIGMOID = {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 1.5}
 SMALL: dict[str, Any] = {"n_embd": 32, "n_ff": 32, "head_dim": 8, "n_rot": 8}
@@ -201,6 +263,12 @@ FAMILIES: dict[str, Variant] = {
     "deepseek2-yarn-attn-factor": deepseek2(keys=scaling("yarn", attn_factor=1.2)),
     "deepseek2-linear": deepseek2(keys=scaling("linear")),
     "deepseek2-fused-experts": deepseek2("fused_experts"),
+    # Linear attention
+    "qwen35": hybrid("qwen35", keys=SECTIONS),
+    "qwen35-tied": hybrid("qwen35", "tied", keys={**SECTIONS, "full_attention_interval": 4}),
+    "qwen35moe": hybrid("qwen35moe", n_expert=8, keys=SECTIONS),
+    "qwen3next": hybrid("qwen3next", "joint_gates", n_expert=8),
+    "qwen3next-one-product": hybrid("qwen3next", "joint_gates", "one_product", n_expert=8),
     # Gemma, GLM
     "gemma": gemma("gemma", "tied"),
     "gemma2": gemma("gemma2", *SANDWICH, n_layer=3, keys=_window()),

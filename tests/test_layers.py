@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gguf_run"
 
 LAYERS = (
     {"errors"},
-    {"loader", "hparams", "quants", "graph", "graph_params"},
-    {"weights", "plan", "fusion", "kv_cache", "arch", "tokenizer", "host_weight"},
-    {"reference", "reference_backend", "reference_moe", "cuda"},
+    {"loader", "hparams", "quants", "graph", "graph_params", "graph_tensor"},
+    {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
+    {"reference", "reference_backend", "reference_moe", "reference_recurrent", "cuda"},
     {"sampling", "engine", "generation", "chat"},
     {"model"},
     {"bench"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from gguf_run.errors import ModelError
-from gguf_run.graph import I32, Graph, Tensor
+from gguf_run.graph import F32, I32, Graph, Tensor
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import PAGE_SIZE, pages_for
 from gguf_run.quants import QuantType
@@ -24,12 +24,14 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V."""
+    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V; and
+    how many recurrent states there are, in models that have them."""
 
     n_page: int
     n_ctx: int
     type_k: QuantType
     type_v: QuantType
+    n_state: int = 0
 
 
 @dataclass(slots=True)
@@ -91,7 +93,21 @@ class Builder:
         """Tokens of the batch whose logits are wanted (n_out,)."""
         return self.g.input("out_rows", (self.batch.n_out,), I32)
 
+    @property
+    def state_in(self) -> Tensor:
+        """Row of the state caches that each sequence goes on from, or -1 (n_seq,)."""
+        return self.g.input("state_in", (self.batch.n_seq,), I32)
+
+    @property
+    def state_out(self) -> Tensor:
+        """Row of the state caches that each sequence's new state is written to (n_seq,)."""
+        return self.g.input("state_out", (self.batch.n_seq,), I32)
+
     # State
+
+    def states(self, il: int, name: str, n: int) -> Tensor:
+        """Recurrent states of layer `il` (n_state, n) f32."""
+        return self.g.cache(f"state_{name}.{il}", (self.cache.n_state, n), F32)
 
     def cache_k(self, il: int, n_head_kv: int, head_dim: int) -> Tensor:
         """Keys of layer `il` (n_page, n_head_kv, PAGE_SIZE, head_dim)."""

@@ -100,6 +100,15 @@ def shared_expert(b: Builder, x: Tensor, il: int, n_ff: int) -> Tensor:
     return gated_ffn(b, x, f"blk.{il}.ffn", n_ff, suffix="_shexp")
 
 
+def experts_and_gated_shared(b: Builder, x: Tensor, il: int, router: RouterParams) -> Tensor:
+    """Routed experts plus the gated shared expert, with their widths as the file says."""
+    keys, n_ff = b.hp.keys, b.hp.n_ff[il]
+    n_routed = keys.integer("expert_feed_forward_length", n_ff // router.n_used)
+    n_shared = keys.integer("expert_shared_feed_forward_length", n_ff, low=0) or n_ff
+    routed = experts(b, x, il, router, n_routed)
+    return b.g.add(routed, gated_shared_expert(b, x, il, n_shared))
+
+
 def gated_shared_expert(b: Builder, x: Tensor, il: int, n_ff: int) -> Tensor:
     """The shared expert times sigmoid(x . gate), a number a token."""
     g, n_tok = b.g, x.shape[0]

@@ -7,7 +7,7 @@ from gguf_run.arch.attention import roped
 from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
-from gguf_run.arch.moe import experts, gated_shared_expert, router
+from gguf_run.arch.moe import experts_and_gated_shared, router
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
@@ -23,10 +23,4 @@ def qwen2moe(b: Builder) -> Tensor:
 
 
 def qwen2moe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
-    """Routed experts plus the gated shared expert."""
-    keys, n_ff = b.hp.keys, b.hp.n_ff[il]
-    params = router(b, normalise=False)
-    n_routed = keys.integer("expert_feed_forward_length", n_ff // params.n_used)
-    n_shared = keys.integer("expert_shared_feed_forward_length", n_ff)
-    routed = experts(b, x, il, params, n_routed)
-    return b.g.add(routed, gated_shared_expert(b, x, il, n_shared))
+    return experts_and_gated_shared(b, x, il, router(b, normalise=False))

@@ -1,0 +1,96 @@
+"""Recurrent state beside the KV cache: which rows of the state caches belong to which sequence.
+
+A state holds a whole past and can't be rolled back. So a sequence that goes on after several tokens
+at once keeps the row from before and writes to another: it can go back to that length. All layers
+share the row numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gguf_run.errors import ModelError
+
+STATES_PER_SEQUENCE = 2
+"""A sequence's own, and the one that it can go back to."""
+
+ZEROS = -1
+"""In place of a row to read: begin with zeros."""
+
+
+@dataclass(slots=True)
+class StatePool:
+    """Rows by number, handed out lowest first."""
+
+    n_state: int
+    _free: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._free = list(range(self.n_state - 1, -1, -1))
+
+    @property
+    def n_free(self) -> int:
+        return len(self._free)
+
+    def take(self) -> int:
+        """A free row; `ModelError` when all are in use."""
+        if not self._free:
+            raise ModelError(
+                f"all {self.n_state} recurrent states are in use; close a sequence or raise "
+                "n_parallel"
+            )
+        return self._free.pop()
+
+    def give(self, row: int) -> None:
+        self._free.append(row)
+
+
+@dataclass(slots=True)
+class SequenceState:
+    """One sequence's state after `length` tokens, and perhaps one after fewer tokens."""
+
+    pool: StatePool
+    length: int = 0
+    _row: int = field(init=False)
+    _kept: tuple[int, int] | None = field(init=False, default=None)
+    """Row and length to go back to."""
+    _worth_keeping: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._row = self.pool.take()
+
+    def advance(self, n_tok: int) -> tuple[int, int]:
+        """Go `n_tok` tokens on -> the row that the step reads, or `ZEROS`, and the one it writes.
+        """
+        read = self._row if self.length else ZEROS
+        if self.length and self._worth_keeping:
+            self._keep()
+        self.length += n_tok
+        self._worth_keeping = n_tok > 1
+        return read, self._row
+
+    def _keep(self) -> None:
+        """Leave the present row as it is and go on in another, if there is one."""
+        spare = self._kept[0] if self._kept else self.pool.take() if self.pool.n_free else None
+        if spare is not None:
+            self._kept, self._row = (self._row, self.length), spare
+
+    def rollback(self, n_tok: int) -> int:
+        """Go back to `n_tok` tokens or fewer -> how many they are; 0 begins anew."""
+        if self.length <= n_tok:
+            return n_tok
+        kept, self._kept = self._kept, None
+        if kept and kept[1] <= n_tok:
+            self.pool.give(self._row)
+            self._row, self.length = kept
+        else:
+            if kept:
+                self.pool.give(kept[0])
+            self.length = 0
+        self._worth_keeping = self.length > 0
+        return self.length
+
+    def close(self) -> None:
+        """Give the rows back."""
+        self.rollback(0)
+        self.pool.give(self._row)
