@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
+from gguf_run.graph import GLU_OPS, VIEW_OPS, Graph, Kind, Tensor
 
 Readers = Mapping[Tensor, Sequence[Tensor]]
 Match = dict[str, Tensor]
@@ -64,11 +64,27 @@ def _parse(statement: str) -> PatternOp:
     return PatternOp(found[1], tuple(found[3].split("|")), sources, found[2] == "?=")
 
 
+_NORMED = "n = rms_norm(x); m = mul(n, w); c ?= cast(m);"
+_THREE = "q = mul_mat(wq, c); k = mul_mat(wk, c); v = mul_mat(wv, c);"
+_GATED = "g = mul_mat(wg, c); u = mul_mat(wu, c);"
+
 FUSIONS = (
+    Fusion(
+        "norm_mul_mats",
+        f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
+    ),
+    Fusion("norm_mul_mats", f"{_NORMED} {_THREE} keep: q k v"),
+    Fusion("norm_gate_up", f"{_NORMED} {_GATED} y = {'|'.join(GLU_OPS)}(g, u)"),
+    Fusion("norm_mul_mat", f"{_NORMED} p = mul_mat(wp, c); y = add(p, b)"),
+    Fusion("norm_mul_mat", f"{_NORMED} y = mul_mat(wp, c)"),
+    Fusion("cast_mul_mat", "c = cast(x); p = mul_mat(w, c); b = add(p, r); y = add(b, s)"),
+    Fusion("cast_mul_mat", "c = cast(x); p = mul_mat(w, c); y = add(p, r)"),
+    Fusion("cast_mul_mat", "c = cast(x); y = mul_mat(w, c)"),
     Fusion("rms_norm_mul_rope", "n = rms_norm(x); m = mul(n, w); y = rope(m)"),
     Fusion("rms_norm_mul", "n = rms_norm(x); y = mul(n, w)"),
     Fusion("rope_set_rows", "r = rope(x); y = set_rows(cache, r, slots)"),
     Fusion("mul_mat_add", "p = mul_mat(w, x); y = add(p, b)"),
+    Fusion("mul_mat_id_add", "p = mul_mat_id(w, x, i); y = add_id(p, b, i)"),
     Fusion("moe_router", "e = moe_ids(l); y = moe_weights(l, e) keep: e"),
     Fusion("moe_sum_add", "s = moe_sum(x, w); y = add(s, b)"),
 )

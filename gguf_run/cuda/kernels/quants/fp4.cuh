@@ -7,7 +7,7 @@ __device__ __forceinline__ Table16 e2m1_doubled() { return {0x03020100u, 0x0c080
 // value = 2^(e - 128) * code
 struct MXFP4 : Planes<32, 17, At<1, 16>, At<0, 1>>, Form<1, false, true> {
   using Raw = NibblesAndScale;
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load1(row + plane<1>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -24,7 +24,7 @@ struct MXFP4 : Planes<32, 17, At<1, 16>, At<0, 1>>, Form<1, false, true> {
 // value = scale * code, an unsigned E4M3 scale every 16; 16 elements are the low, then the high nibbles of 8 bytes
 struct NVFP4 : Planes<64, 36, At<4, 32>, At<0, 4>>, Form<2, false, true> {
   using Raw = NibblesAndScale;
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load2(row + plane<1>(n), c)};
   }
   __device__ static __forceinline__ float scale(unsigned e4m3) {

@@ -16,7 +16,7 @@ __device__ __forceinline__ void unpack_levels(const uint4& q, Chunk& c) {
 // value = d * level
 struct IQ4_NL : Planes<32, 18, At<2, 16>, At<0, 2>>, Form<1, false, true> {
   using Raw = NibblesAndScale;
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load2(row + plane<1>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -33,7 +33,7 @@ struct IQ4_XS : Planes<256, 136, At<8, 128>, At<0, 8>>, Form<1, false, true> {
     uint4 q;
     uint2 head;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load8(row + plane<1>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int i) {
@@ -72,7 +72,7 @@ struct IQ2_XXS : Planes<256, 66, At<2, 64>, At<0, 2>>, Form<1, false, true> {
     uint2 q;
     unsigned d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load8(row, c), load2(row + plane<1>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -90,7 +90,7 @@ struct IQ2_XS : Planes<256, 74, At<2, 64>, At<66, 8>, At<0, 2>>, Form<2, false, 
     uint2 q;
     unsigned scales, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load8(row, c), load1(row + plane<1>(n), c), load2(row + plane<2>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -111,7 +111,7 @@ struct IQ2_S : Planes<256, 82, At<2, 32>, At<34, 32>, At<66, 8>, At<74, 8>, At<0
   struct Raw {
     unsigned q, signs, high, scales, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load4(row, c), load4(row + plane<1>(n), c), load1(row + plane<2>(n), c), load1(row + plane<3>(n), c),
             load2(row + plane<4>(n), c / 8)};
   }
@@ -134,7 +134,7 @@ struct IQ3_XXS : Planes<256, 98, At<2, 64>, At<66, 32>, At<0, 2>>, Form<1, false
     uint2 q;
     unsigned signs, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load8(row, c), load4(row + plane<1>(n), c), load2(row + plane<2>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -155,7 +155,7 @@ struct IQ3_S : Planes<256, 110, At<2, 64>, At<66, 8>, At<74, 32>, At<106, 4>, At
     uint2 q;
     unsigned high, signs, scales, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load8(row, c), load1(row + plane<1>(n), c), load4(row + plane<2>(n), c), load1(row + plane<3>(n), c / 2),
             load2(row + plane<4>(n), c / 8)};
   }
@@ -177,7 +177,7 @@ struct IQ1_S : Planes<256, 50, At<2, 32>, At<34, 16>, At<0, 2>>, Form<1, false, 
   struct Raw {
     unsigned q, high, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load4(row, c), load2(row + plane<1>(n), c), load2(row + plane<2>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -196,7 +196,7 @@ struct IQ1_M : Planes<256, 56, At<0, 32>, At<32, 16>, At<48, 8>>, Form<2, false,
     unsigned q, high;
     uint2 scales;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load4(row, c), load2(row + plane<1>(n), c), load8(row + plane<2>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int i) {

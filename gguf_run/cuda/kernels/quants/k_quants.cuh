@@ -31,8 +31,8 @@ struct Q4_K : Planes<256, 144, At<0, 144>>, Form<1, true, false> {
   struct Raw {
     uint4 q0, q1, head;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int, int c) {
-    const uint8_t* block = row + c / 8 * 144;
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int, int c) {
+    const Row block = row + c / 8 * 144;
     const int i = 1 + c % 8 / 2 * 2;
     return {load16(block, i), load16(block, i + 1), load16(block, 0)};
   }
@@ -49,8 +49,8 @@ struct Q5_K : Planes<256, 176, At<0, 176>>, Form<1, true, false> {
   struct Raw {
     uint4 q0, q1, high0, high1, head;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int, int c) {
-    const uint8_t* block = row + c / 8 * 176;
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int, int c) {
+    const Row block = row + c / 8 * 176;
     const int i = 3 + c % 8 / 2 * 2;
     return {load16(block, i), load16(block, i + 1), load16(block, 1), load16(block, 2), load16(block, 0)};
   }
@@ -70,7 +70,7 @@ struct Q6_K : Planes<256, 210, At<0, 128>, At<128, 64>, At<192, 16>, At<208, 2>>
     uint4 q0, q1, high0, high1;
     unsigned scales, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     const int low = c / 4 * 4 + c % 2 * 2, high = c / 4 * 2;
     return {load16(row, low),          load16(row, low + 1),          load16(row + plane<1>(n), high), load16(row + plane<1>(n), high + 1),
             load2(row + plane<2>(n), c), load2(row + plane<3>(n), c / 8)};
@@ -93,8 +93,8 @@ struct Q2_K : Planes<256, 84, At<0, 16>, At<16, 64>, At<80, 4>>, Form<2, true, f
     uint4 q0, q1;
     unsigned scales, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
-    const uint8_t* q = row + plane<1>(n);
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
+    const Row q = row + plane<1>(n);
     return {load16(q, c / 4 * 2), load16(q, c / 4 * 2 + 1), load2(row, c), load4(row + plane<2>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int i) {
@@ -114,8 +114,8 @@ struct Q3_K : Planes<256, 110, At<0, 32>, At<32, 64>, At<96, 12>, At<108, 2>>, F
     uint4 q0, q1, high0, high1;
     unsigned low, high, d;  // the word of low nibbles and that of upper bits that hold this chunk's scales
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
-    const uint8_t *q = row + plane<1>(n), *scales = row + plane<2>(n);
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
+    const Row q = row + plane<1>(n), scales = row + plane<2>(n);
     const int block = c / 8;
     return {load16(q, c / 4 * 2),           load16(q, c / 4 * 2 + 1),  load16(row, 2 * block),
             load16(row, 2 * block + 1),     load4(scales, 3 * block + c / 2 % 2), load4(scales, 3 * block + 2),

@@ -21,7 +21,7 @@ __device__ __forceinline__ void add_fifth_bits(unsigned bits, Chunk& c) {
 // value = d * (q - 8)
 struct Q4_0 : Planes<32, 18, At<2, 16>, At<0, 2>>, Form<1, false, false, 8> {
   using Raw = NibblesAndScale;
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load2(row + plane<1>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -35,7 +35,7 @@ struct Q4_0 : Planes<32, 18, At<2, 16>, At<0, 2>>, Form<1, false, false, 8> {
 // value = d * q + m
 struct Q4_1 : Planes<32, 20, At<4, 16>, At<0, 4>>, Form<1, true, false> {
   using Raw = NibblesAndScale;
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load4(row + plane<1>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -52,7 +52,7 @@ struct Q5_0 : Planes<32, 22, At<6, 16>, At<2, 4>, At<0, 2>>, Form<1, false, fals
     uint4 q;
     unsigned high, scale;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load4(row + plane<1>(n), c), load2(row + plane<2>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -67,7 +67,7 @@ struct Q5_0 : Planes<32, 22, At<6, 16>, At<2, 4>, At<0, 2>>, Form<1, false, fals
 // value = d * q + m, q as Q5_0's
 struct Q5_1 : Planes<32, 24, At<8, 16>, At<4, 4>, At<0, 4>>, Form<1, true, false> {
   using Raw = Q5_0::Raw;
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c), load4(row + plane<1>(n), c), load4(row + plane<2>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {
@@ -85,7 +85,7 @@ struct Q8_0 : Planes<32, 34, At<2, 32>, At<0, 2>>, Form<1, false, true> {
     uint4 q0, q1;
     unsigned scale;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, 2 * c), load16(row, 2 * c + 1), load2(row + plane<1>(n), c)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int) {

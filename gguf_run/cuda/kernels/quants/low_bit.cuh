@@ -8,7 +8,7 @@ struct TQ2_0 : Planes<256, 66, At<0, 64>, At<64, 2>>, Form<1, false, false, 1> {
     uint4 q0, q1;
     unsigned d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     return {load16(row, c / 4 * 2), load16(row, c / 4 * 2 + 1), load2(row + plane<1>(n), c / 8)};
   }
   __device__ static __forceinline__ Chunk unpack(const Raw& raw, int i) {
@@ -26,7 +26,7 @@ struct TQ1_0 : Planes<256, 54, At<0, 48>, At<48, 4>, At<52, 2>>, Form<1, false, 
     uint4 q0, q1;
     unsigned rest, d;
   };
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int n, int c) {
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int n, int c) {
     const int first = c / 8 * 3, j = c % 8;
     return {load16(row, first + (j < 5 ? 0 : 2)), load16(row, first + (j < 5 ? 1 : 2)), load4(row + plane<1>(n), c / 8),
             load2(row + plane<2>(n), c / 8)};

@@ -43,11 +43,19 @@ template <int SCALES_, bool MINS_, bool SIGNED_, int OFFSET_ = 0> struct Form {
 
 // ---- loads from plane `at` of a row ----------------------------------------------------------------------------
 
-__device__ __forceinline__ uint4 load16(const uint8_t* at, int i) { return __ldg((const uint4*)at + i); }
-__device__ __forceinline__ uint2 load8(const uint8_t* at, int i) { return __ldg((const uint2*)at + i); }
-__device__ __forceinline__ unsigned load4(const uint8_t* at, int i) { return __ldg((const unsigned*)at + i); }
-__device__ __forceinline__ unsigned load2(const uint8_t* at, int i) { return __ldg((const unsigned short*)at + i); }
-__device__ __forceinline__ unsigned load1(const uint8_t* at, int i) { return __ldg(at + i); }
+// A row, or a plane of one, that was copied to shared memory; rows in global memory are plain pointers.
+struct Staged {
+  const uint8_t* at;
+  __device__ __forceinline__ Staged operator+(int bytes) const { return {at + bytes}; }
+};
+template <class T> __device__ __forceinline__ T load_as(const uint8_t* at, int i) { return __ldg((const T*)at + i); }
+template <class T> __device__ __forceinline__ T load_as(Staged row, int i) { return ((const T*)row.at)[i]; }
+
+template <class Row> __device__ __forceinline__ uint4 load16(Row at, int i) { return load_as<uint4>(at, i); }
+template <class Row> __device__ __forceinline__ uint2 load8(Row at, int i) { return load_as<uint2>(at, i); }
+template <class Row> __device__ __forceinline__ unsigned load4(Row at, int i) { return load_as<unsigned>(at, i); }
+template <class Row> __device__ __forceinline__ unsigned load2(Row at, int i) { return load_as<unsigned short>(at, i); }
+template <class Row> __device__ __forceinline__ unsigned load1(Row at, int i) { return load_as<uint8_t>(at, i); }
 
 // The f16 number in the low 16 bits.
 __device__ __forceinline__ float half_bits(unsigned bits) { return __half2float(__ushort_as_half((unsigned short)bits)); }

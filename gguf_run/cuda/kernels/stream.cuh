@@ -1,0 +1,65 @@
+// stream.cuh: what kernels share that multiply one token by weights near the limit of the memory.
+//
+// Weights are known before the step begins: their copies to shared memory start before pdl_wait(), so that they
+// arrive while the kernel ahead still runs. Only what that kernel wrote is read after the wait.
+#pragma once
+#include "functions.cuh"
+#include "quants/all.cuh"
+
+constexpr int MAX_STAGES = 12;
+
+// One row of activations in shared memory: for each 32 of them two times 16 int8 numbers q, and (d, d * sum of q).
+struct Activations {
+  int4 *low, *high;
+  float2* scale;
+  __device__ Activations(uint8_t* at, int n_chunk) : low((int4*)at), high(low + n_chunk), scale((float2*)(high + n_chunk)) {}
+  __device__ __forceinline__ void load(int c, int (&q)[8], float2& s) const {
+    const int4 a = low[c], b = high[c];
+    q[0] = a.x, q[1] = a.y, q[2] = a.z, q[3] = a.w, q[4] = b.x, q[5] = b.y, q[6] = b.z, q[7] = b.w;
+    s = scale[c];
+  }
+  // Four neighbours, elements 4 i ... 4 i + 3, by each lane of eight; all lanes of the warp call this.
+  __device__ __forceinline__ void store(int i, float4 v, bool valid) const {
+    const float d = warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)))) / 127.0f;
+    const float inverse = d > 0 ? 1.0f / d : 0.0f;
+    const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse), c = __float2int_rn(v.z * inverse),
+              e = __float2int_rn(v.w * inverse);
+    const int sum = warp_sum<8>(a + b + c + e);
+    if (!valid) return;
+    const int chunk = i / 8, word = i % 8;
+    ((int*)(word < 4 ? low : high))[chunk * 4 + word % 4] = (a & 255) | (b & 255) << 8 | (c & 255) << 16 | e << 24;
+    if (word == 0) scale[chunk] = make_float2(d, d * sum);
+  }
+};
+
+// What a block multiplies: `n` rows from `first` on and, of a gated unit, the n rows of `second` behind them.
+struct Tile {
+  const uint8_t *first, *second;
+  int n;
+};
+
+// The rows of up to three weights as one list of units: rows one weight after another or, gated, pairs of rows of the
+// first two. A block has the units begin ... end.
+struct Units {
+  const uint8_t *w0, *w1, *w2;
+  int end0, end1, row_bytes, begin, end;
+  bool gated;
+
+  __device__ __forceinline__ Units(const uint8_t* a, const uint8_t* b, const uint8_t* c, int n0, int n1, int n2, bool pairs, int bytes)
+      : w0(a), w1(b), w2(c), end0(n0), end1(n0 + n1), row_bytes(bytes), gated(pairs) {
+    const long long total = pairs ? n0 : n0 + n1 + n2;
+    begin = (int)(total * blockIdx.x / gridDim.x), end = (int)(total * (blockIdx.x + 1) / gridDim.x);
+  }
+  // The tile from `unit` on with at most `most` units.
+  __device__ __forceinline__ Tile tile(int unit, int most) const {
+    const size_t bytes = row_bytes;
+    if (gated) return {w0 + unit * bytes, w1 + unit * bytes, min(most, end - unit)};
+    const uint8_t* from = unit < end0 ? w0 + unit * bytes : unit < end1 ? w1 + (unit - end0) * bytes : w2 + (unit - end1) * bytes;
+    const int stop = unit < end0 ? end0 : unit < end1 ? end1 : end;
+    return {from, nullptr, min(most, min(stop, end) - unit)};
+  }
+};
+
+__device__ __forceinline__ float gated_unit(int op, float gate, float up) {  // in the order of GLU_OPS
+  return (op == 0 ? silu(gate) : op == 1 ? gelu(gate) : op == 2 ? relu(gate) : op == 3 ? gelu_erf(gate) : gelu_quick(gate)) * up;
+}

@@ -1,0 +1,265 @@
+// stream_mul_mat: products of one token with up to three weights, what stands before them and behind
+//   v = x, or x * rsqrt(mean(x^2) + eps) * norm;  v is quantised to int8 in blocks of 32
+//   y_i = w_i v (+ add_i)                 i = 0 ... 2
+//   y_0 = w_0 v (+ add_0) + residual      one weight
+//   y_0 = act(w_0 v) * (w_1 v)            `glu` >= 0
+// x, norm (n_in) f32, 16-byte aligned; w_i (n_i, n_in) rows of planes (quants/planes.cuh), unused ones with n_i = 0;
+// add_i (n_i) f32 or null; residual (n_0) f32 or null
+// grid = any; block = 32 * WARPS threads (+ 32 that copy, where BULK); shared memory: see ops/stream_mul_mat.py
+// A block has an even share of all rows, in tiles of WARPS * ROWS / k_split rows; k_split neighbouring warps share ROWS
+// rows. LOADS: activations are read in rounds of LOADS float4 a thread, all of a round before the first is used.
+// BULK (sm_90): a producer warp copies tiles to `n_stage` stages of shared memory, `in_flight` tiles at a time: more would
+// only delay the activations, which queue behind them. Else each warp loads one chunk of its rows ahead.
+// memory-bound. The factor of the norm is one number, so x * norm is quantised before the sum of squares is known.
+#include "stream.cuh"
+
+template <int WARPS, int LOADS, bool NORM> struct Prologue {
+  float4 weight[NORM ? LOADS : 1];
+
+  // Weights of the norm, before pdl_wait().
+  __device__ __forceinline__ void prefetch(const float* norm, int n) {
+    if (!NORM) return;
+#pragma unroll
+    for (int j = 0; j < LOADS; j++) {
+      const int i = threadIdx.x + j * WARPS * 32;
+      if (i < n) weight[j] = __ldg((const float4*)norm + i);
+    }
+  }
+  // All n float4 of x to shared memory; returns this thread's share of the sum of their squares.
+  __device__ __forceinline__ float run(const float* x, const float* norm, int n, const Activations& target) {
+    float squares = 0;
+    for (int start = 0; start < n; start += LOADS * WARPS * 32) {
+      float4 v[LOADS];
+#pragma unroll
+      for (int j = 0; j < LOADS; j++) {
+        const int i = start + threadIdx.x + j * WARPS * 32;
+        v[j] = i < n ? __ldcg((const float4*)x + i) : make_float4(0, 0, 0, 0);
+        if (NORM && start && i < n) weight[j] = __ldg((const float4*)norm + i);
+      }
+#pragma unroll
+      for (int j = 0; j < LOADS; j++) {
+        const int i = start + threadIdx.x + j * WARPS * 32;
+        if (i - (int)(threadIdx.x % 32) < n) {  // the whole warp
+          if (NORM) {
+            squares += v[j].x * v[j].x + v[j].y * v[j].y + v[j].z * v[j].z + v[j].w * v[j].w;
+            if (i < n) v[j].x *= weight[j].x, v[j].y *= weight[j].y, v[j].z *= weight[j].z, v[j].w *= weight[j].w;
+          }
+          target.store(i, v[j], i < n);
+        }
+      }
+    }
+    return squares;
+  }
+};
+
+// Adds the products of a chunk of ROWS rows.
+template <class Q, int ROWS>
+__device__ __forceinline__ void multiply(const typename Q::Raw (&raw)[ROWS], int c, const Activations& x, float (&sum)[ROWS]) {
+  int q[8];
+  float2 scale;
+  x.load(c, q, scale);
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) sum[r] += dot<Q>(Q::unpack(raw[r], c), q, scale);
+}
+
+// A warp's rows of tile after tile: where they lie, and the sums of its slice of n_in.
+template <int WARPS, int ROWS> struct Share {
+  int warp, lane, k_split, slice, row0, step;
+
+  __device__ __forceinline__ Share(int k)
+      : warp(threadIdx.x / 32), lane(threadIdx.x % 32), k_split(k), slice(warp % k), row0(warp / k), step(WARPS / k) {}
+  __device__ __forceinline__ int row(int r) const { return row0 + step * r; }
+  // Sums of the tile of n units whose first is unit `at` of the block; `part` holds k_split numbers a row.
+  __device__ __forceinline__ void store(float (&sum)[ROWS], int at, int n, bool gated, float* part) const {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      const float total = warp_sum(sum[r]);
+      const int i = row(r), second = gated && i >= n;
+      if (lane == 0 && i < (gated ? 2 * n : n))
+        part[(gated ? 2 * (at + i - second * n) + second : at + i) * k_split + slice] = total;
+    }
+  }
+};
+
+template <class Q, int WARPS, int ROWS>
+__device__ __forceinline__ void from_global(const Units& units, int most, int n_chunk, const Activations& x, int k_split, float* part,
+                                            typename Q::Raw (&next)[ROWS], const Share<WARPS, ROWS>& share, bool first) {
+  const int n_block = n_chunk / Q::CHUNKS, begin = share.slice * 32 + share.lane;
+  const auto load = [&](const Tile& tile, int c) {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      const int row = min(share.row(r), (units.gated ? 2 : 1) * tile.n - 1);
+      const uint8_t* from = row < tile.n ? tile.first + (size_t)row * units.row_bytes : tile.second + (size_t)(row - tile.n) * units.row_bytes;
+      next[r] = Q::load(from, n_block, c);
+    }
+  };
+  Tile tile = units.tile(units.begin, most);
+  if (first) {
+    if (units.begin < units.end && begin < n_chunk) load(tile, begin);
+    return;
+  }
+  for (int unit = units.begin; unit < units.end;) {
+    const int behind = unit + tile.n;
+    const Tile following = behind < units.end ? units.tile(behind, most) : tile;
+    float sum[ROWS] = {};
+    for (int c = begin; c < n_chunk; c += 32 * k_split) {
+      typename Q::Raw raw[ROWS];
+#pragma unroll
+      for (int r = 0; r < ROWS; r++) raw[r] = next[r];
+      if (c + 32 * k_split < n_chunk)
+        load(tile, c + 32 * k_split);
+      else if (behind < units.end)
+        load(following, begin);
+      multiply<Q, ROWS>(raw, c, x, sum);
+    }
+    share.store(sum, unit - units.begin, tile.n, units.gated, part);
+    unit = behind, tile = following;
+  }
+}
+
+#if __CUDA_ARCH__ >= 900
+// A ring of stages: which one is next, and the parity of its phase.
+struct Ring {
+  int n, at, parity;
+  __device__ __forceinline__ void next() {
+    if (++at == n) at = 0, parity ^= 1;
+  }
+};
+
+__device__ __forceinline__ void produce(const Units& units, int most, uint8_t* stages, int stage_bytes, unsigned long long* full,
+                                        unsigned long long* empty, int n_stage, int in_flight) {
+  Ring to = {n_stage, 0, 0}, arriving = {n_stage, 0, 0};
+  int t = 0;
+  for (int unit = units.begin; unit < units.end; t++) {
+    const Tile tile = units.tile(unit, most);
+    if (t >= n_stage) mbarrier_wait(empty + to.at, to.parity ^ 1);
+    if (t >= in_flight) {
+      mbarrier_wait(full + arriving.at, arriving.parity);
+      arriving.next();
+    }
+    const unsigned bytes = tile.n * units.row_bytes;
+    uint8_t* target = stages + to.at * stage_bytes;
+    mbarrier_arrive_expect(full + to.at, units.gated ? 2 * bytes : bytes);
+    bulk_copy(target, tile.first, bytes, full + to.at);
+    if (units.gated) bulk_copy(target + bytes, tile.second, bytes, full + to.at);
+    to.next();
+    unit += tile.n;
+  }
+}
+
+template <class Q, int WARPS, int ROWS>
+__device__ __forceinline__ void from_stages(const Units& units, int most, int n_chunk, const Activations& x, float* part,
+                                            const uint8_t* stages, int stage_bytes, unsigned long long* full, unsigned long long* empty,
+                                            int n_stage, const Share<WARPS, ROWS>& share) {
+  const int n_block = n_chunk / Q::CHUNKS;
+  Ring ring = {n_stage, 0, 0};
+  for (int unit = units.begin; unit < units.end;) {
+    const int n = units.tile(unit, most).n, last = (units.gated ? 2 * n : n) - 1;
+    mbarrier_wait(full + ring.at, ring.parity);
+    const uint8_t* base = stages + ring.at * stage_bytes;
+    int offset[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) offset[r] = min(share.row(r), last) * units.row_bytes;
+    float sum[ROWS] = {};
+    for (int c = share.slice * 32 + share.lane; c < n_chunk; c += 32 * share.k_split) {
+      typename Q::Raw raw[ROWS];
+#pragma unroll
+      for (int r = 0; r < ROWS; r++) raw[r] = Q::load(Staged{base + offset[r]}, n_block, c);
+      multiply<Q, ROWS>(raw, c, x, sum);
+    }
+    __syncwarp();
+    if (share.lane == 0) mbarrier_arrive(empty + ring.at);
+    share.store(sum, unit - units.begin, n, units.gated, part);
+    ring.next();
+    unit += n;
+  }
+}
+#endif
+
+template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK>
+__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), 2)
+stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, float eps, int n_chunk, const uint8_t* __restrict__ w0,
+               const uint8_t* __restrict__ w1, const uint8_t* __restrict__ w2, const float* __restrict__ add0,
+               const float* __restrict__ add1, const float* __restrict__ add2, const float* __restrict__ residual,
+               float* __restrict__ y0, float* __restrict__ y1, float* __restrict__ y2, int n0, int n1, int n2, int glu, int k_split,
+               int n_stage, int in_flight, int late_trigger) {
+  constexpr int THREADS = WARPS * 32;
+  extern __shared__ __align__(128) uint8_t shared[];
+  __shared__ float squares[WARPS];
+  const bool gated = glu >= 0;
+  const Units units(w0, w1, w2, n0, n1, n2, gated, Q::row_bytes(n_chunk));
+  const int rows = WARPS * ROWS / k_split, most = gated ? rows / 2 : rows;
+  const int stage_bytes = rows * units.row_bytes;
+  uint8_t* behind = shared + (BULK ? n_stage * stage_bytes : 0);
+  const Activations activations(behind, n_chunk);
+  float* part = (float*)(behind + (size_t)n_chunk * 40);
+
+#if __CUDA_ARCH__ >= 900
+  __shared__ unsigned long long full[MAX_STAGES], empty[MAX_STAGES];
+  if (BULK) {
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < n_stage; i++) mbarrier_init(full + i, 1), mbarrier_init(empty + i, WARPS);
+      mbarrier_fence();
+    }
+    __syncthreads();
+  }
+#endif
+  if (!late_trigger) pdl_trigger();
+#if __CUDA_ARCH__ >= 900
+  if (BULK && threadIdx.x >= THREADS) {
+    if (threadIdx.x == THREADS) {
+      produce(units, most, shared, stage_bytes, full, empty, n_stage, in_flight);
+      if (late_trigger) pdl_trigger();
+    }
+    return;
+  }
+#endif
+  const Share<WARPS, ROWS> share(k_split);
+  typename Q::Raw next[ROWS];
+  if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, true);
+  Prologue<WARPS, LOADS, NORM> prologue;
+  prologue.prefetch(norm, n_chunk * 8);
+  if (!BULK && late_trigger) pdl_trigger();
+  pdl_wait();
+
+  // The first residual is read here, where its way from L2 takes no time of its own.
+  const int n_unit = units.end - units.begin;
+  const float first = residual && threadIdx.x < n_unit ? __ldcg(residual + units.begin + threadIdx.x) : 0.0f;
+  const float sum = prologue.run(x, norm, n_chunk * 8, activations);
+  if (NORM) {
+    const float total = warp_sum(sum);
+    if (share.lane == 0) squares[share.warp] = total;
+  }
+  named_barrier(1, THREADS);
+  float factor = 1;
+  if (NORM) {
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < WARPS; i++) total += squares[i];
+    factor = rsqrtf(total / (n_chunk * 32) + eps);
+  }
+#if __CUDA_ARCH__ >= 900
+  if (BULK) from_stages<Q, WARPS, ROWS>(units, most, n_chunk, activations, part, shared, stage_bytes, full, empty, n_stage, share);
+#endif
+  if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, false);
+  named_barrier(1, THREADS);
+
+  for (int i = threadIdx.x; i < n_unit; i += THREADS) {
+    const int unit = units.begin + i;
+    float a = 0, b = 0;
+    for (int k = 0; k < k_split; k++) {
+      a += part[(gated ? 2 * i : i) * k_split + k];
+      if (gated) b += part[(2 * i + 1) * k_split + k];
+    }
+    a *= factor, b *= factor;
+    if (gated) {
+      y0[unit] = gated_unit(glu, a, b);
+      continue;
+    }
+    const int which = unit < n0 ? 0 : unit < n0 + n1 ? 1 : 2, row = unit - (which > 0 ? n0 : 0) - (which > 1 ? n1 : 0);
+    const float* add = which == 0 ? add0 : which == 1 ? add1 : add2;
+    if (add) a += __ldg(add + row);
+    if (residual) a += i < THREADS ? first : __ldcg(residual + unit);
+    (which == 0 ? y0 : which == 1 ? y1 : y2)[row] = a;
+  }
+}

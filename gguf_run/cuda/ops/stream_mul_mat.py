@@ -1,0 +1,255 @@
+"""Products of one token in a kernel with what stands around them: norm, biases, gate, residual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gguf_run.cuda import tuning
+from gguf_run.cuda.device import Device
+from gguf_run.cuda.layout import LAYOUTS
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
+from gguf_run.cuda.tuning import BULK, GENERIC
+from gguf_run.graph import F32, GLU_OPS, Q8_1, Kind, NormParams, Tensor
+from gguf_run.plan import Step
+
+WARPS = 8
+ROWS = (1, 2, 4)
+"""Rows a warp that the kernels are compiled for."""
+LOADS = {True: (4,), False: (4, 16)}
+"""Rounds in which activations are read, with and without a norm before them."""
+MAX_STAGES = 12
+KINDS = ("norm_mul_mats", "norm_mul_mat", "norm_gate_up", "cast_mul_mat")
+"""Fusions, named so in fusion.py."""
+
+
+def _kernel(name: str, rows: int, loads: int, norm: bool, generation: str) -> str:
+    flags = f"{str(norm).lower()}, {str(generation == BULK).lower()}"
+    return f"stream_mul_mat<{name}, {WARPS}, {rows}, {loads}, {flags}>"
+
+
+MODULES = {
+    (name, norm, generation): kernel_module(
+        "stream_mul_mat.cu",
+        [_kernel(name, r, n, norm, generation) for r in ROWS for n in LOADS[norm]],
+    )
+    for name in LAYOUTS
+    for norm in (True, False)
+    for generation in (BULK, GENERIC)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """x * rsqrt(mean(x^2) + eps) * weight."""
+
+    weight: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a group computes (kernels/stream_mul_mat.cu); `glu` is an index into GLU_OPS or -1."""
+
+    x: Tensor
+    norm: Norm | None
+    weights: Sequence[Tensor]
+    outs: Sequence[Tensor]
+    biases: Sequence[Tensor | None]
+    residual: Tensor | None = None
+    glu: int = -1
+
+    @property
+    def n_in(self) -> int:
+        return self.weights[0].shape[1]
+
+    @property
+    def n_row(self) -> int:
+        return sum(w.shape[0] for w in self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Grid, stages and shares of a launch; `shared` bytes hold the stages, activations and sums."""
+
+    rows: int
+    k_split: int
+    n_stage: int
+    in_flight: int
+    grid: int
+    shared: int
+
+
+# What a group computes
+
+
+def _work(parts: tuple[Tensor, ...]) -> Work | None:
+    """The group as one launch, or None where it is none that the kernel can do."""
+    products = [t for t in parts if t.op == "mul_mat"]
+    norm, x = _activations(parts, products[0])
+    if x is None or any(p.srcs[1] is not products[0].srcs[1] for p in products):
+        return None
+    weights = [p.srcs[0] for p in products]
+    if not _are_alike(weights) or x.n_elements != weights[0].shape[1]:
+        return None
+    if parts[-1].op in GLU_OPS:
+        gate, up = parts[-1].srcs
+        if len(products) != 2 or {gate, up} != set(products):
+            return None
+        ordered = [gate.srcs[0], up.srcs[0]]
+        glu = GLU_OPS.index(parts[-1].op)
+        return Work(x, norm, ordered, [parts[-1]], [None, None], glu=glu)
+    return _sums(parts, products, x, norm)
+
+
+def _activations(parts: tuple[Tensor, ...], product: Tensor) -> tuple[Norm | None, Tensor | None]:
+    """What a product multiplies, before norm and cast; no tensor where it isn't one plain token."""
+    cast = product.srcs[1]
+    if cast.op != "cast" or cast not in parts or cast.dtype is not Q8_1:
+        return None, None
+    x, norm = cast.srcs[0], None
+    if x in parts:
+        normed, weight = x.srcs
+        if normed not in parts:
+            normed, weight = weight, normed
+        if normed not in parts or weight.kind is not Kind.WEIGHT or len(weight.shape) != 1:
+            return None, None
+        assert isinstance(normed.params, NormParams)
+        norm, x = Norm(weight, normed.params.eps), normed.srcs[0]
+        if normed.shape != cast.shape:
+            return None, None
+    plain = _is_one_row(x) and x.offset % 4 == 0
+    return (norm, x) if plain and cast.shape[0] == 1 else (None, None)
+
+
+def _is_one_row(t: Tensor) -> bool:
+    """Whether all elements of a tensor follow each other."""
+    no_gaps = t.is_contiguous or (t.shape[:-1] == (1,) and t.strides[-1] == 1)
+    return t.dtype is F32 and no_gaps
+
+
+def _are_alike(weights: Sequence[Tensor]) -> bool:
+    first = weights[0]
+    return first.dtype.name in LAYOUTS and all(
+        w.dtype is first.dtype and w.shape[1] == first.shape[1] for w in weights
+    )
+
+
+def _sums(
+    parts: tuple[Tensor, ...], products: Sequence[Tensor], x: Tensor, norm: Norm | None
+) -> Work | None:
+    """The products with a bias each; one that stands alone may get a residual, too."""
+    outs = list(products)
+    biases: list[Tensor | None] = [None] * len(products)
+    residual: Tensor | None = None
+    for add in (t for t in parts if t.op == "add"):
+        i = next((i for i, out in enumerate(outs) if out in add.srcs), None)
+        if i is None or residual is not None or add.shape != outs[i].shape:
+            return None
+        other = add.srcs[1] if add.srcs[0] is outs[i] else add.srcs[0]
+        if other is outs[i]:
+            return None
+        is_row = other.kind is Kind.WEIGHT and len(other.shape) == 1
+        if is_row and biases[i] is None:
+            biases[i] = other
+        elif len(outs) == 1 and _is_one_row(other) and not is_row:
+            residual = other
+        else:
+            return None
+        outs[i] = add
+    return Work(x, norm, [p.srcs[0] for p in products], outs, biases, residual)
+
+
+# How it runs
+
+
+def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
+    """The launch by the table, cut down where the rows are few or long; None where none fits."""
+    choice = tuning.stream(device, kind)
+    n_chunk, pair = work.n_in // 32, 2 if work.glu >= 0 else 1
+    row_bytes = LAYOUTS[work.weights[0].dtype.name].row_bytes(work.n_in)
+    n_unit = work.n_row // pair
+    grid = min(device.n_sm * choice.per_sm, n_unit)
+    units = -(-n_unit // grid)
+    k_split = choice.k_split
+    while k_split > 1 and n_chunk <= 16 * k_split:
+        k_split //= 2
+    k_split = min(k_split, WARPS // pair)
+    fixed = 40 * n_chunk + 4 * pair * units * k_split
+    room = min(device.max_shared - 1024 - fixed, choice.stage_bytes)
+    rows = choice.rows
+    while rows > 1 and WARPS * rows // 2 >= k_split * units * pair:
+        rows //= 2
+    if tuning.generation(device) == GENERIC:
+        return Geometry(rows, k_split, 0, 0, grid, fixed) if room >= 0 else None
+    while rows > 1 and 2 * WARPS * rows // k_split * row_bytes > room:
+        rows //= 2
+    while k_split < WARPS // pair and WARPS * rows // k_split * row_bytes > room:
+        k_split *= 2
+    tile_bytes = WARPS * rows // k_split * row_bytes
+    fixed = 40 * n_chunk + 4 * pair * units * k_split
+    # Tiles end where a weight does.
+    n_tile = -(-units * pair * k_split // (WARPS * rows)) + len(work.weights) - 1
+    n_stage = min(n_tile, MAX_STAGES, room // tile_bytes)
+    shared = n_stage * tile_bytes + fixed
+    if n_stage < 1 or shared > device.max_shared - 1024:
+        return None
+    in_flight = max(2, choice.in_flight_bytes // tile_bytes)
+    return Geometry(rows, k_split, n_stage, in_flight, grid, shared)
+
+
+def _accepts(kind: str, device: Device, parts: tuple[Tensor, ...]) -> bool:
+    work = _work(parts)
+    return work is not None and _geometry(device, kind, work) is not None
+
+
+for _kind in KINDS:
+    accepts(_kind)(partial(_accepts, _kind))
+
+
+@lowering(*KINDS)
+def stream_mul_mat(low: Lowering, step: Step) -> None:
+    """One launch for the whole group (stream_mul_mat.cu)."""
+    work = _work(step.parts)
+    assert work is not None
+    choice, generation = tuning.stream(low.device, step.op), tuning.generation(low.device)
+    g = _geometry(low.device, step.op, work)
+    assert g is not None
+    norm = work.norm is not None
+    loads = next((n for n in LOADS[norm] if n * WARPS * 128 >= work.n_in), LOADS[norm][-1])
+    name = work.weights[0].dtype.name
+    low.launch(
+        MODULES[name, norm, generation],
+        _kernel(name, g.rows, loads, norm, generation),
+        grid=g.grid,
+        block=32 * (WARPS + (generation == BULK)),
+        shared=g.shared,
+        pdl=generation == BULK,
+        args=[
+            low.at(work.x),
+            *((low.at(work.norm.weight), work.norm.eps) if work.norm else (None, 0.0)),
+            work.n_in // 32,
+            *_three(low, work.weights),
+            *_three(low, work.biases),
+            None if work.residual is None else low.at(work.residual),
+            *_three(low, work.outs),
+            *_sizes(work),
+            work.glu,
+            g.k_split,
+            g.n_stage,
+            g.in_flight,
+            int(choice.late_trigger),
+        ],
+    )
+
+
+def _three(low: Lowering, tensors: Sequence[Tensor | None]) -> list[Any]:
+    found = [None if t is None else low.at(t) for t in tensors]
+    return found + [None] * (3 - len(found))
+
+
+def _sizes(work: Work) -> list[int]:
+    sizes = [w.shape[0] for w in work.weights]
+    return sizes + [0] * (3 - len(sizes))
