@@ -17,52 +17,55 @@ template <int D_K_, int D_V_, int ROW_WARPS_, int KEY_WARPS_, int DIM_WARPS_, in
   static constexpr int KEYS = KEYS_, ROWS = 16 * ROW_WARPS, THREADS = 32 * ROW_WARPS * KEY_WARPS * DIM_WARPS;
   static constexpr int PITCH_K = D_K + PITCH_PAD, PITCH_V = D_V + PITCH_PAD;
   static constexpr int WARP_KEYS = KEYS / KEY_WARPS, WARP_DIMS = D_V / DIM_WARPS;
-  static constexpr bool Q_IN_REGISTERS = D_K <= 128;
+  static constexpr bool HIGH_IN_REGISTERS = D_K <= 128;
+  static constexpr int SHARED_PARTS = HIGH_IN_REGISTERS ? 1 : 2;
+  static constexpr int LEAST_SHARED = 2 * (KEYS * (PITCH_K + PITCH_V) + ROWS * D_K * SHARED_PARTS);  // bytes
   static_assert(D_K % 16 == 0 && WARP_DIMS % 16 == 0 && WARP_KEYS % 16 == 0, "fragments of 16");
   static_assert(KEY_WARPS == 1 || (ROW_WARPS == 1 && DIM_WARPS == 1), "only warps of the same rows are merged");
 };
 
-// The query rows of a warp as two f16 each, in registers or in shared memory.
+// The query rows of a warp as two f16 each, high and low, as fragments: the high ones in registers where they fit, all
+// others in shared memory, where the warps of the same rows share them.
 template <class S> struct Query {
-  unsigned part[S::Q_IN_REGISTERS ? S::D_K / 16 : 1][2][4];
-  const __half* rows;  // this warp's in shared memory, the low parts ROWS rows behind
+  unsigned high_part[S::HIGH_IN_REGISTERS ? S::D_K / 16 : 1][4];
+  uint4* shared_part;  // this lane's: low and, where they don't fit, high behind it, 32 lanes a fragment
 
-  __device__ __forceinline__ void load(const float* q, const Attention& a, const Tile& t, __half* shared_rows) {
-    const int lane = threadIdx.x % 32, row0 = threadIdx.x / 32 % S::ROW_WARPS * 16;
+  // A barrier must follow.
+  __device__ __forceinline__ Query(const float* q, const Attention& a, const Tile& t, uint4* shared) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, rows = warp % S::ROW_WARPS, share = warp / S::ROW_WARPS;
     const float scale = query_scale(a);
-    if (S::Q_IN_REGISTERS) {
+    shared_part = shared + rows * S::D_K / 16 * S::SHARED_PARTS * 32 + lane;
+    const float* source[2];
 #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int row = row0 + lane / 4 + 8 * i;
-        const float* source = q + t.token(row) * a.q_stride_tok + t.head(row) * a.q_stride_head + lane % 4 * 2;
+    for (int i = 0; i < 2; i++) {
+      const int row = rows * 16 + lane / 4 + 8 * i;
+      source[i] = row < t.n ? q + t.token(row) * a.q_stride_tok + t.head(row) * a.q_stride_head + lane % 4 * 2 : nullptr;
+    }
+#pragma unroll(S::HIGH_IN_REGISTERS ? S::D_K / 16 : 2)
+    for (int k = 0; k < S::D_K / 16; k++) {
+      const bool mine = k % (S::KEY_WARPS * S::DIM_WARPS) == share;
+      if (!S::HIGH_IN_REGISTERS && !mine) continue;
+      unsigned high[4], low[4];
 #pragma unroll
-        for (int j = 0; j < S::D_K / 8; j++) {
-          const float2 x = row < t.n ? *(const float2*)(source + j * 8) : make_float2(0, 0);
-          const int fragment = S::Q_IN_REGISTERS ? j / 2 : 0, r = j % 2 * 2 + i;
-          split_half(x.x * scale, x.y * scale, part[fragment][0][r], part[fragment][1][r]);
-        }
+      for (int r = 0; r < 4; r++) {  // rows 0-7, 8-15 of columns 0-7, then of columns 8-15
+        const float2 x = source[r % 2] ? *(const float2*)(source[r % 2] + k * 16 + r / 2 * 8) : make_float2(0, 0);
+        split_half(x.x * scale, x.y * scale, high[r], low[r]);
+        if (S::HIGH_IN_REGISTERS) high_part[S::HIGH_IN_REGISTERS ? k : 0][r] = high[r];
       }
-    } else {
-      for (int i = threadIdx.x; i < S::ROWS * S::D_K / 2; i += S::THREADS) {
-        const int row = i / (S::D_K / 2), column = i % (S::D_K / 2) * 2;
-        const float* source = q + t.token(row) * a.q_stride_tok + t.head(row) * a.q_stride_head + column;
-        const float2 x = row < t.n ? *(const float2*)source : make_float2(0, 0);
-        unsigned* target = (unsigned*)(shared_rows + row * S::PITCH_K + column);
-        split_half(x.x * scale, x.y * scale, target[0], target[S::ROWS * S::PITCH_K / 2]);
-      }
-      rows = shared_rows + row0 * S::PITCH_K;
+      if (mine) shared_part[k * S::SHARED_PARTS * 32] = make_uint4(low[0], low[1], low[2], low[3]);
+      if (!S::HIGH_IN_REGISTERS) shared_part[(k * 2 + 1) * 32] = make_uint4(high[0], high[1], high[2], high[3]);
     }
   }
 
   __device__ __forceinline__ void fragment(int k, unsigned (&high)[4], unsigned (&low)[4]) const {
-    if (S::Q_IN_REGISTERS) {
+    const uint4 l = shared_part[k * S::SHARED_PARTS * 32];
+    low[0] = l.x, low[1] = l.y, low[2] = l.z, low[3] = l.w;
+    if (S::HIGH_IN_REGISTERS) {
 #pragma unroll
-      for (int r = 0; r < 4; r++) high[r] = part[S::Q_IN_REGISTERS ? k : 0][0][r], low[r] = part[S::Q_IN_REGISTERS ? k : 0][1][r];
+      for (int r = 0; r < 4; r++) high[r] = high_part[S::HIGH_IN_REGISTERS ? k : 0][r];
     } else {
-      const int lane = threadIdx.x % 32;
-      const __half* source = rows + lane % 16 * S::PITCH_K + k * 16 + lane / 16 * 8;
-      ldmatrix_x4(high, source);
-      ldmatrix_x4(low, source + S::ROWS * S::PITCH_K);
+      const uint4 h = shared_part[(k * 2 + 1) * 32];
+      high[0] = h.x, high[1] = h.y, high[2] = h.z, high[3] = h.w;
     }
   }
 };
@@ -74,7 +77,7 @@ __device__ __forceinline__ void multiply_keys(float (&score)[S::WARP_KEYS / 8][4
   keys += (lane % 8 + lane / 16 * 8) * S::PITCH_K + lane / 8 % 2 * 8;
 #pragma unroll
   for (int n = 0; n < S::WARP_KEYS / 8; n++) score[n][0] = score[n][1] = score[n][2] = score[n][3] = 0;
-#pragma unroll(S::Q_IN_REGISTERS ? S::D_K / 16 : 4)
+#pragma unroll(S::HIGH_IN_REGISTERS ? S::D_K / 16 : 2)
   for (int k = 0; k < S::D_K / 16; k++) {
     unsigned high[4], low[4];
     query.fragment(k, high, low);
@@ -222,14 +225,16 @@ __global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
     const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
     const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a, int type_k,
     int type_v, int n_stage) {
+#if __CUDA_ARCH__ < 800
+  if constexpr (S::LEAST_SHARED > 64 * 1024) return;  // never launched on such a device
+#endif
   constexpr int TILE_K = S::KEYS * S::PITCH_K * 2, TILE_V = S::KEYS * S::PITCH_V * 2;  // bytes
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ Rows<S::ROWS> rows;
   const int raw_k = DECODE ? S::KEYS * (int)a.k_row_bytes : TILE_K, raw_v = DECODE ? S::KEYS * (int)a.v_row_bytes : TILE_V;
   unsigned char* decoded = shared + n_stage * (raw_k + raw_v);
   const Tile t = begin_tile(a, gridDim.x - 1 - blockIdx.x, blockIdx.y, positions, seq_ids, rows);
-  Query<S> query;
-  query.load(q, a, t, (__half*)(decoded + (DECODE ? TILE_K + TILE_V : 0)));
+  const Query<S> query(q, a, t, (uint4*)(decoded + (DECODE ? TILE_K + TILE_V : 0)));
   __syncthreads();
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, row0 = warp % S::ROW_WARPS * 16 + lane / 4;

@@ -61,6 +61,7 @@ __device__ __forceinline__ void decode_16(int type, const unsigned char* row, in
 template <int D, int KEYS, int THREADS>
 __device__ __forceinline__ void decode_rows(__half* tile, const unsigned char* raw, int type, int row_bytes, int begin, int end) {
   constexpr int UNITS = D / 16;
+#pragma unroll COPY_UNROLL
   for (int i = threadIdx.x; i < KEYS * UNITS; i += THREADS) {
     const int row = i / UNITS, unit = i % UNITS;
     unsigned x[8] = {};

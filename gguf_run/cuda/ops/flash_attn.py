@@ -49,7 +49,7 @@ def choose(device: Device, t: Tensor) -> Choice:
     rows = _rows_per_tile(t, most)
     n_tile = -(-n_packed // rows)
     if fit:
-        wanted = device.n_sm * min(MMA_BLOCKS, device.max_shared // fit.shared)
+        wanted = device.n_sm * min(MMA_BLOCKS, fit.n_block)
         return Choice(rows, n_tile, _parts(t, wanted, n_tile * k.shape[1]), fit)
     columns = -(-t.shape[2] // VEC_COLUMNS)
     n_split = _parts(t, device.n_sm * VEC_BLOCKS, n_tile * k.shape[1] * columns)

@@ -46,7 +46,7 @@ class Shape:
         pad = 8
         tile = self.keys * 2 * (self.d_k + self.d_v + 2 * pad)
         tiles = n_stage * self.keys * raw_row_bytes + tile if raw_row_bytes else n_stage * tile
-        query = 2 * self.rows * (self.d_k + pad) * 2 if self.d_k > 128 else 0
+        query = 2 * self.rows * self.d_k * (2 if self.d_k > 128 else 1)
         merged = 4 * self.key_warps * 16 * self.d_v if self.key_warps > 1 else 0
         return max(tiles + query, merged)
 
@@ -87,11 +87,13 @@ INSTANCES = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """An instance that can run an attention, with its tiles in flight and its shared memory."""
+    """An instance that can run an attention: tiles in flight, bytes of shared memory, and how many
+    blocks a multiprocessor has room for."""
 
     instance: Instance
     n_stage: int
     shared: int
+    n_block: int
 
 
 def fits(device: Device, t: Tensor, n_row: int) -> Iterator[Fit]:
@@ -105,11 +107,17 @@ def fits(device: Device, t: Tensor, n_row: int) -> Iterator[Fit]:
     for instance in sorted(found, key=lambda i: (i.shape.rows > 16) != (n_row > 16)):
         if k.shape[2] % instance.shape.keys:
             continue
-        for n_stage in (2, 1):
-            shared = instance.shape.shared(n_stage, raw)
-            # Two blocks hide each other's latency: worth more than a second tile in flight.
-            if shared * n_stage <= device.max_shared - STATIC_SHARED:
-                yield Fit(instance, n_stage, shared)
+        one, two = (_fit(device, instance, n_stage, raw) for n_stage in (1, 2))
+        # Two blocks hide each other's latency, which is worth more than a second tile in flight.
+        if two.n_block and two.n_block >= min(2, one.n_block):
+            yield two
+        elif one.n_block:
+            yield one
+
+
+def _fit(device: Device, instance: Instance, n_stage: int, raw: int) -> Fit:
+    shared = instance.shape.shared(n_stage, raw)
+    return Fit(instance, n_stage, shared, device.max_shared // (shared + STATIC_SHARED))
 
 
 def _sizes(i: Instance) -> tuple[int, int]:
