@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -133,6 +133,12 @@ def _run(model: Model, seq: Tokens, prompt: list[int], test: Workload) -> None:
     token = prompt[0]
     if test.n_prompt:
         token = int(model.engine.evaluate(seq, prompt)[-1].argmax())
+    if not test.n_gen:
+        return
+    followers = model.engine.follow(seq, token, test.n_gen)
+    if followers is not None:
+        deque(followers, maxlen=0)
+        return
     for _ in range(test.n_gen):
         token = int(model.engine.forward([(seq, [token])])[-1].argmax())
 

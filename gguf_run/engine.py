@@ -7,7 +7,7 @@ sequences; `evaluate` feeds one sequence in chunks.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from collections.abc import Sequence as List
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,6 +26,9 @@ from gguf_run.weights import WeightTable
 
 Floats = npt.NDArray[np.float32]
 
+UNREAD = -1
+"""Stands for a token that the device has drawn and the host has not read."""
+
 MAX_EXECUTABLES = 16
 """Batch shapes kept ready; prompts end in chunks of any length, so the oldest must go."""
 
@@ -35,6 +38,19 @@ class Executable(Protocol):
 
     def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
         """Run one step -> logits (n_out, n_vocab)."""
+
+
+class DecodeLoop(Protocol):
+    """Steps of one token a sequence that feed each other on the device."""
+
+    def begin(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Set the inputs of the first step."""
+
+    def start(self, block_table: npt.NDArray[Any]) -> None:
+        """Start a step; the table has a page for its successor's token, too."""
+
+    def read(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Tokens and log probabilities of the oldest step that has not been read."""
 
 
 class Backend(Protocol):
@@ -55,6 +71,10 @@ class Backend(Protocol):
     def prepare(self, plan: Plan) -> Executable:
         """Bind a plan to memory."""
 
+    def prepare_loop(self, plan: Plan) -> DecodeLoop | None:
+        """Bind a plan that ends with drawn tokens and their log probabilities, to be repeated;
+        None where drawing on the host is as good."""
+
     def close(self) -> None:
         """Free everything."""
 
@@ -74,6 +94,14 @@ class GraphSource:
         builder.g.output(self.build(builder))
         return builder.g
 
+    def greedy_graph(self, batch: BatchShape) -> Graph:
+        """As `graph`, but its outputs are the likeliest tokens and their log probabilities."""
+        graph = self.graph(batch)
+        logits = graph.outputs.pop()
+        graph.output(graph.argmax(logits))
+        graph.output(graph.log_prob(logits, graph.outputs[0]))
+        return graph
+
 
 @dataclass(slots=True)
 class Engine:
@@ -86,6 +114,7 @@ class Engine:
     pool: PagePool = field(init=False)
     states: StatePool = field(init=False)
     _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
+    _loop: tuple[DecodeLoop | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.pool = PagePool(self.source.cache.n_page)
@@ -148,8 +177,56 @@ class Engine:
             rows.append(self.forward([(seq, tokens[start : start + self.n_batch])], every_row))
         return np.concatenate(rows) if every_row else rows[-1]
 
+    def follow(
+        self, seq: Sequence, token: int, limit: int
+    ) -> Generator[tuple[int, float], None, None] | None:
+        """Greedy tokens after `token` with their log probabilities, at most `limit`, drawn on the
+        device; None where the backend leaves that to the host.
+
+        A step is already running when the token that it evaluates is given; closing the iterator
+        takes it back, so that `seq` ends before the last token given.
+        """
+        if self.source.hp.has_state:
+            # A state that has run a step too far could not be taken back.
+            return None
+        if self._loop is None:
+            plan = self.backend.plan(self.source.greedy_graph(BatchShape(1)), self.fuse)
+            self._loop = (self.backend.prepare_loop(plan),)
+        loop = self._loop[0]
+        return None if loop is None else self._follow(loop, seq, token, limit)
+
+    def _follow(
+        self, loop: DecodeLoop, seq: Sequence, token: int, limit: int
+    ) -> Generator[tuple[int, float], None, None]:
+        n_page_max = pages_for(self.n_ctx)
+        inputs = _Inputs()
+        inputs.add(seq, [token], seq.append([token]), every_row=False)
+        loop.begin(inputs.arrays(n_page_max))
+        seq.reserve(len(seq) + 1)
+        loop.start(_table([seq.pages], n_page_max))
+        running = 1
+        try:
+            for n in range(1, limit + 1):
+                if n < limit and seq.n_left:
+                    seq.append([UNREAD])
+                    seq.reserve(len(seq) + 1)
+                    loop.start(_table([seq.pages], n_page_max))
+                    running += 1
+                if not running:
+                    return
+                tokens, log_probs = loop.read()
+                running -= 1
+                if running:
+                    seq.tokens[-1] = int(tokens[0])
+                yield int(tokens[0]), float(log_probs[0])
+        finally:
+            if running:
+                loop.read()
+                seq.rollback(len(seq) - 1)
+
     def close(self) -> None:
         """Free the device's memory."""
+        self._loop = None
         self._ready.clear()
         self.backend.close()
 
@@ -168,6 +245,14 @@ class Engine:
             self._ready[shape] = self.backend.prepare(self.plan(shape))
         self._ready.move_to_end(shape)
         return self._ready[shape]
+
+
+def _table(pages: List[list[int]], n_page_max: int) -> npt.NDArray[np.int32]:
+    """The block table (n_seq, n_page_max) of sequences with these pages; unused entries are 0."""
+    table = np.zeros((len(pages), n_page_max), np.int32)
+    for row, of_sequence in zip(table, pages, strict=True):
+        row[: len(of_sequence)] = of_sequence
+    return table
 
 
 @dataclass(slots=True)
@@ -201,7 +286,7 @@ class _Inputs:
             self.states.append(seq.state.advance(n_tok))
 
     def arrays(self, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
-        """By leaf name, int32; unused entries of the block table are 0."""
+        """By leaf name, int32."""
         table = np.zeros((len(self.pages), n_page_max), np.int32)
         for row, pages in zip(table, self.pages, strict=True):
             row[: len(pages)] = pages
@@ -211,7 +296,7 @@ class _Inputs:
             "positions": np.concatenate(self.positions).astype(np.int32),
             "slots": np.concatenate(self.slots),
             "seq_ids": np.asarray(self.seq_ids, np.int32),
-            "block_table": table,
+            "block_table": _table(self.pages, n_page_max),
             "out_rows": np.asarray(self.out_rows, np.int32),
             "state_in": state_in,
             "state_out": state_out,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
-from gguf_run.engine import Engine
-from gguf_run.sampling import SamplerChain
+from gguf_run.engine import Engine, Floats
+from gguf_run.kv_cache import Sequence as Tokens
+from gguf_run.sampling import Sampled, SamplerChain, check_log_prob
 from gguf_run.tokenizer import Tokenizer
 
 
@@ -116,23 +118,45 @@ def _generate(
         timings.prompt_seconds = perf_counter() - start
         for token in prompt:
             chain.accept(token)
-        while True:
-            start = perf_counter()
-            sampled = chain.sample(logits)
-            chain.accept(sampled.token)
-            timings.n_generated += 1
-            full = timings.n_generated == max_tokens or not seq.n_left
-            chunk = text.chunk(sampled.token, sampled.logprob, full)
-            if chunk.finish_reason is not None:
-                break
-            logits = engine.forward([(seq, [sampled.token])])[-1]
-            timings.generate_seconds += perf_counter() - start
-            yield chunk
-        timings.generate_seconds += perf_counter() - start
+        # The last token that fits the context has no room to be evaluated, and needs none.
+        limit = seq.n_left + 1 if max_tokens is None else min(max_tokens, seq.n_left + 1)
+        start = perf_counter()
+        with closing(_tokens(engine, chain, seq, logits, limit)) as tokens:
+            for sampled in tokens:
+                timings.n_generated += 1
+                last = timings.n_generated == limit
+                chunk = text.chunk(sampled.token, sampled.logprob, last)
+                timings.generate_seconds += perf_counter() - start
+                if chunk.finish_reason is not None:
+                    break
+                yield chunk
+                start = perf_counter()
     finally:
         seq.close()
     # Whoever stops asking after the last chunk leaves nothing open.
     yield chunk
+
+
+def _tokens(
+    engine: Engine, chain: SamplerChain, seq: Tokens, logits: Floats, limit: int
+) -> Generator[Sampled, None, None]:
+    """At most `limit` tokens, drawn after `logits`; by the device itself where it can."""
+    sampled = chain.sample(logits)
+    chain.accept(sampled.token)
+    yield sampled
+    followers = None
+    if chain.is_greedy and limit > 1:
+        followers = engine.follow(seq, sampled.token, limit - 1)
+    if followers is not None:
+        with closing(followers):
+            for token, log_prob in followers:
+                yield Sampled(token, check_log_prob(log_prob, token))
+        return
+    for _ in range(limit - 1):
+        logits = engine.forward([(seq, [sampled.token])])[-1]
+        sampled = chain.sample(logits)
+        chain.accept(sampled.token)
+        yield sampled
 
 
 class _Text:

@@ -80,7 +80,8 @@ UNARY_OPS = ("silu", "gelu", "relu", "sqr", "sigmoid", "softplus")
 
 OPS = (
     *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
-    *("cast", "add", "mul", "scale", "softcap", "clamp", "soft_max", "argmax", "top_k", "concat"),
+    *("cast", "add", "mul", "scale", "softcap", "clamp", "concat"),
+    *("soft_max", "argmax", "top_k", "log_prob"),
     *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
     *UNARY_OPS,
     *GLU_OPS,
@@ -311,6 +312,12 @@ class Graph:
     def argmax(self, x: Tensor) -> Tensor:
         """Index of the largest element of each row, the lowest one among equals -> i32."""
         return self._op("argmax", x.shape[:-1], (x,), None, I32)
+
+    def log_prob(self, x: Tensor, ids: Tensor) -> Tensor:
+        """log(soft_max(x)[i, ids[i]]): x (n, n_col) f32, ids (n,) i32 -> (n,) f32."""
+        ok = len(x.shape) == 2 and ids.shape == x.shape[:1] and ids.dtype is I32
+        _require(ok, "log_prob", "x (n, n_col) and ids (n,) i32", x, ids)
+        return self._op("log_prob", ids.shape, (x, ids))
 
     def top_k(self, x: Tensor, k: int) -> Tensor:
         """Indices of the k largest elements of each row, largest first, lower index first among

@@ -94,7 +94,7 @@ class Sequence:
                 f"{stop} tokens do not fit the context of {self.n_ctx}; raise n_ctx (-c) or "
                 "shorten the prompt"
             )
-        missing = pages_for(stop) - len(self.pages)
+        missing = max(0, pages_for(stop) - len(self.pages))
         if missing > self.pool.n_free:
             raise ModelError(
                 f"the KV cache has {self.pool.n_free * PAGE_SIZE} tokens free, and the sequence "
@@ -105,6 +105,14 @@ class Sequence:
         positions = np.arange(start, stop)
         pages = np.asarray(self.pages, np.int32)
         return (pages[positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE).astype(np.int32)
+
+    def reserve(self, n_tok: int) -> None:
+        """Take the pages that `n_tok` tokens need, as far as the context reaches.
+
+        Raises `ModelError` where the pool has too few.
+        """
+        while len(self.pages) < pages_for(min(n_tok, self.n_ctx)):
+            self.pages.append(self.pool.take())
 
     def rollback(self, n_tok: int) -> None:
         """Forget all but the first `n_tok` tokens, or more: a recurrent state goes back to the last

@@ -171,6 +171,13 @@ def argmax(t: Tensor, out: Array, x: Floats) -> None:
 
 
 @op
+def log_prob(t: Tensor, out: Floats, x: Floats, ids: Array) -> None:
+    top = np.max(x, axis=-1)
+    total = np.sum(np.exp(x - top[:, None]), axis=-1)
+    out[...] = x[np.arange(len(ids)), ids] - top - np.log(total)
+
+
+@op
 def top_k(t: Tensor, out: Array, x: Floats) -> None:
     assert isinstance(t.params, TopKParams)
     out[...] = np.argsort(-x, axis=-1, kind="stable")[..., : t.params.k]

@@ -59,6 +59,9 @@ class ReferenceBackend:
         outputs = [binder.array(t) for t in plan.outputs]
         return ReferenceExecutable(calls, inputs, outputs)
 
+    def prepare_loop(self, plan: Plan) -> None:
+        """The host draws the tokens itself."""
+
     def close(self) -> None:
         """Let go of weights and caches."""
         self._weights.clear()

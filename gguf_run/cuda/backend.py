@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
+from gguf_run.cuda.decode_loop import CudaDecodeLoop
 from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
 from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Call, Lowering
@@ -16,6 +17,7 @@ from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_th
 from gguf_run.errors import ModelError
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import REFERENCE_ONLY_OPS, Graph, Kind, Tensor
+from gguf_run.kv_cache import PAGE_SIZE
 from gguf_run.loader import GGUFFile
 from gguf_run.plan import Plan, make_plan
 
@@ -127,6 +129,10 @@ class CudaBackend:
             LOWERINGS[step.op](low, step)
             ends.append(len(low.calls))
         return low, ends, inputs
+
+    def prepare_loop(self, plan: Plan) -> CudaDecodeLoop:
+        """Bind a plan that ends with drawn tokens and their log probabilities, to be repeated."""
+        return CudaDecodeLoop(self.device, self.prepare(plan), PAGE_SIZE)
 
     def _reserve(self, n_bytes: int) -> None:
         """Make the arena that all plans share, as one runs at a time, at least this large.

@@ -63,6 +63,11 @@ class SamplerChain:
         token = int(candidates.ids[self._selector.draw(candidates, running)])
         return Sampled(token, _log_softmax_at(raw, token))
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether `sample` gives the likeliest token of the logits as they come."""
+        return isinstance(self._selector, Greedy) and not self._samplers
+
     def probabilities(self, logits: ArrayLike) -> tuple[Ids, F32]:
         """What `sample` would draw from: ids int32 (n,), probs float32 (n,), in candidate order.
 
@@ -106,12 +111,22 @@ class SamplerChain:
             )
         highest = raw.max()
         if not np.isfinite(highest):
-            token = int(raw.argmax())
-            raise ModelError(
-                f"sampling: expected finite logits, found {highest} at token {token}; "
-                "the weights may be damaged, or the activations have overflowed"
-            )
+            raise _not_finite("logits", float(highest), int(raw.argmax()))
         return raw
+
+
+def check_log_prob(log_prob: float, token: int) -> float:
+    """The log probability of a token that the device has drawn; ModelError where it is none."""
+    if not np.isfinite(log_prob):
+        raise _not_finite("log probabilities", log_prob, token)
+    return log_prob
+
+
+def _not_finite(what: str, found: float, token: int) -> ModelError:
+    return ModelError(
+        f"sampling: expected finite {what}, found {found} at token {token}; "
+        "the weights may be damaged, or the activations have overflowed"
+    )
 
 
 def _resolve(seed: int | None) -> int:
