@@ -122,12 +122,15 @@ __device__ __forceinline__ float final_factor(float m, float l, const float* sin
   return l > 0 ? 1 / l : 0;
 }
 
-// Partial results in the workspace: (rows, n_split, d_v) f32 sums, then (rows, n_split) pairs (m, l).
+// Partial results in the workspace: (rows, n_split) pairs (m, l), an even number of them, then (rows, n_split, d_v)
+// f32 sums.
 struct Partial {
-  float* sums;
   float2* state;
-  __device__ Partial(float* workspace, const Attention& a, int d_v)
-      : sums(workspace), state((float2*)(workspace + (long long)a.n_tok * a.n_head * a.n_split * d_v)) {}
+  float* sums;
+  __device__ Partial(float* workspace, const Attention& a) : state((float2*)workspace) {
+    const long long n = (long long)a.n_tok * a.n_head * a.n_split;
+    sums = workspace + (n + n % 2) * 2;
+  }
 };
 __device__ __forceinline__ long long output_row(const Attention& a, const Tile& t, int row) {
   return (long long)t.token(row) * a.n_head + t.head(row);

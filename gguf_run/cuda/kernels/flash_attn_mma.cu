@@ -309,7 +309,7 @@ __global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
     first = s.end_row;
   }
 
-  const Output output = {out, Partial(workspace, a, S::D_V), sinks};
+  const Output output = {out, Partial(workspace, a), sinks};
   if constexpr (S::KEY_WARPS > 1)
     merge_rows<S>(softmax, output, a, t, (float*)shared);
   else

@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) flash_attn_ext_f32_vec(
     first = s.end_row;
   }
 
-  const Partial partial(workspace, a, d_v);
+  const Partial partial(workspace, a);
 #pragma unroll
   for (int row = 0; row < ROWS; row++) {
     if (row >= t.n) break;

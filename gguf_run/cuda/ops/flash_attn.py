@@ -92,7 +92,8 @@ def flash_attn_workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     t = parts[0]
     n_split = choose(device, t).n_split
     n_tok, n_head, d_v = t.shape
-    return n_tok * n_head * n_split * 4 * (d_v + 2) if n_split > 1 else 0
+    n_part = n_tok * n_head * n_split
+    return 8 * (n_part + n_part % 2) + 4 * n_part * d_v if n_split > 1 else 0
 
 
 @lowering("flash_attn_ext")
