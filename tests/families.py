@@ -243,6 +243,16 @@ FAMILIES: dict[str, Variant] = {
             "expert_weights_norm": True,
         },
     ),
+    # Extreme values
+    "qwen3-huge": _row("qwen3", "qk_norm", "steep_k", "huge"),
+    "qwen3moe-huge": moe("qwen3moe", "qk_norm", "steep_k", "huge", keys=FINE, seed=1),
+    "glm4moe-shut-router": moe(
+        "glm4moe",
+        *("qkv_bias", "choice_bias", "shut_router"),
+        n_ff_shared=32,
+        ffn_norm=PRE_FFN,
+        keys={**FINE, **SIGMOID, "expert_shared_count": 1, "leading_dense_block_count": 0},
+    ),
     # Latent attention
     "deepseek2": deepseek2(keys=scaling("yarn", yarn_log_multiplier=0.1)),
     "deepseek2-lite": deepseek2(

@@ -176,9 +176,9 @@ class Maker:
         """`<name>.weight`: rows that turn a unit vector's elements into ones of size `gain`."""
         self._matrices(name, (n_out, n_in), gain)
 
-    def stack(self, name: str, n: int, n_out: int, n_in: int) -> None:
+    def stack(self, name: str, n: int, n_out: int, n_in: int, gain: float = 1.0) -> None:
         """`<name>.weight`: `n` matrices."""
-        self._matrices(name, (n, n_out, n_in), 1.0)
+        self._matrices(name, (n, n_out, n_in), gain)
 
     def _matrices(self, name: str, shape: tuple[int, ...], gain: float) -> None:
         kind = next(self._types)
@@ -286,6 +286,11 @@ def feed_forward(m: Maker, il: int) -> None:
         m.norm(f"blk.{il}.post_ffw_norm", v.n_embd)
 
 
+def _ffn_gain(m: Maker) -> float:
+    """`huge`: products of gate and up reach 65,000, where f16 ends."""
+    return 150.0 if m.has("huge") else 1.0
+
+
 def _dense(m: Maker, prefix: str, n_ff: int, suffix: str = "") -> None:
     rows = {"gate": n_ff, "up": n_ff}
     if m.has("fused_ffn"):
@@ -294,7 +299,7 @@ def _dense(m: Maker, prefix: str, n_ff: int, suffix: str = "") -> None:
         rows = {"up": n_ff}
     bias = m.has("ffn_bias") and not suffix
     for name, n in rows.items():
-        m.matrix(f"{prefix}_{name}{suffix}", n, m.variant.n_embd)
+        m.matrix(f"{prefix}_{name}{suffix}", n, m.variant.n_embd, gain=_ffn_gain(m))
         if bias:
             m.vector(f"{prefix}_{name}.bias", n, 0.0)
     m.matrix(f"{prefix}_down{suffix}", m.variant.n_embd, n_ff)
@@ -304,7 +309,12 @@ def _dense(m: Maker, prefix: str, n_ff: int, suffix: str = "") -> None:
 
 def _experts(m: Maker, il: int) -> None:
     v, prefix = m.variant, f"blk.{il}.ffn"
-    m.matrix(f"{prefix}_gate_inp", v.n_expert, v.n_embd, gain=2.0)
+    if m.has("shut_router"):
+        # All logits of a token have one sign, so that half of the tokens have no weights at all.
+        direction = 2000.0 * m.rng.standard_normal(v.n_embd) / np.sqrt(v.n_embd)
+        m.constant(f"{prefix}_gate_inp.weight", np.linspace(1, 2, v.n_expert)[:, None] * direction)
+    else:
+        m.matrix(f"{prefix}_gate_inp", v.n_expert, v.n_embd, gain=2.0)
     if m.has("expert_bias"):
         m.vector(f"{prefix}_gate_inp.bias", v.n_expert, 0.0)
     shapes = {
@@ -315,7 +325,7 @@ def _experts(m: Maker, il: int) -> None:
     if m.has("fused_experts"):
         shapes = {"gate_up": (2 * v.n_ff_exp, v.n_embd), "down": shapes["down"]}
     for name, (n_out, n_in) in shapes.items():
-        m.stack(f"{prefix}_{name}_exps", v.n_expert, n_out, n_in)
+        m.stack(f"{prefix}_{name}_exps", v.n_expert, n_out, n_in, _ffn_gain(m))
         if m.has("expert_bias"):
             m.table(f"{prefix}_{name}_exps.bias", v.n_expert, n_out, 0.0)
     if m.has("choice_bias"):
