@@ -19,12 +19,17 @@ def test_greedy_tokens_of_a_trained_model_are_llama_cpps(shared: Path) -> None:
     model_contract.check_greedy_text(DEVICE, shared, n_tok=100)
 
 
+def test_the_demo_model_draws_the_references_tokens() -> None:
+    model_contract.check_demo_text(DEVICE, n_tok=80)
+
+
 def test_logits_of_each_architecture_are_llama_cpps(shared: Path, tmp_path: Path) -> None:
     model_contract.check_architectures(DEVICE, shared, tmp_path)
 
 
-def test_no_quantisation_is_further_off_than_llama_cpps(shared: Path) -> None:
-    model_contract.check_quantisations(DEVICE, shared)
+@pytest.mark.parametrize("n_batch", [48, 1])
+def test_no_quantisation_is_further_off_than_llama_cpps(shared: Path, n_batch: int) -> None:
+    model_contract.check_quantisations(DEVICE, shared, n_batch)
 
 
 def test_graphs_and_fusion_change_no_result(tmp_path: Path) -> None:
