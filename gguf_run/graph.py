@@ -83,16 +83,14 @@ OPS = (
     *("cast", "add", "mul", "scale", "softcap", "clamp", "concat"),
     *("soft_max", "argmax", "top_k", "log_prob"),
     *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
+    *("mul_mat_id", "mul_mat_batched"),
     *UNARY_OPS,
     *GLU_OPS,
     "swiglu_oai",
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""
 
-REFERENCE_ONLY_OPS = (
-    *("mul_mat_id", "mul_mat_batched", "scale_by_position"),
-    *("ssm_conv", "gated_delta_net", "set_states"),
-)
+REFERENCE_ONLY_OPS = ("scale_by_position", "ssm_conv", "gated_delta_net", "set_states")
 """Ops that are not yet on the GPU; one that gets its kernel moves to `OPS`."""
 
 
@@ -223,8 +221,8 @@ class Graph:
         return self._op("mul_mat", (x.shape[0], w.shape[0]), (w, x))
 
     def mul_mat_batched(self, w: Tensor, x: Tensor) -> Tensor:
-        """A product a head: w (n_head, n_out, n_in) of any type, x (n_tok, n_head, n_in) f32
-        -> x[:, h] @ w[h].T (n_tok, n_head, n_out) f32."""
+        """A product a head: w (n_head, n_out, n_in) of any type, x (n_tok, n_head, n_in) f32 or
+        cast -> x[:, h] @ w[h].T (n_tok, n_head, n_out) f32."""
         ok = len(w.shape) == len(x.shape) == 3 and x.shape[1:] == (w.shape[0], w.shape[2])
         expected = "w (n_head, n_out, n_in) and x (n_tok, n_head, n_in)"
         _require(ok, "mul_mat_batched", expected, w, x)
@@ -273,7 +271,7 @@ class Graph:
 
         w (n_expert, n_out, n_in) of any type, x (n_tok, n_used, n_in) or (n_tok, 1, n_in) for the
         same row at every expert, ids (n_tok, n_used) i32 -> (n_tok, n_used, n_out) f32. x is f32,
-        or cast to F16 or Q8_1.
+        or cast. A backend may append `moe_group` of the ids to the sources.
         """
         ok = len(w.shape) == len(x.shape) == 3 and w.shape[2] == x.shape[2] and ids.dtype is I32
         ok = ok and x.shape[:2] in (ids.shape, (ids.shape[0], 1))

@@ -98,7 +98,7 @@ def cast(t: Tensor, out: Array, x: Floats) -> None:
         scale = np.ldexp(np.float32(1), np.frexp(np.abs(x).max(axis=-1))[1] - 15)
         flat, split = out.reshape(-1), 2 * x.size
         flat[:split] = (x / scale[..., None]).astype(np.float16).reshape(-1).view(np.uint8)
-        flat[split : split + scale.nbytes] = scale.view(np.uint8)
+        flat[split : split + scale.nbytes] = scale.reshape(-1).view(np.uint8)
         return
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     d = np.abs(blocks).max(axis=-1) / np.float32(127)
@@ -130,9 +130,10 @@ def mul_mat(t: Tensor, out: Floats, w: HostWeight, x: Floats) -> None:
 
 
 @op
-def mul_mat_batched(t: Tensor, out: Floats, w: HostWeight, x: Floats) -> None:
+def mul_mat_batched(t: Tensor, out: Floats, w: HostWeight, x: Array) -> None:
+    rows = activations(x, w.shape[-1])
     for head in range(w.shape[0]):
-        out[:, head] = x[:, head] @ w.matrix(head).T
+        out[:, head] = rows[:, head] @ w.matrix(head).T
 
 
 # Rows to rows

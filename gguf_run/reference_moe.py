@@ -81,7 +81,9 @@ def moe_group(t: Tensor, out: Array, ids: Array) -> None:
 
 
 @op
-def mul_mat_id(t: Tensor, out: Floats, w: HostWeight, x: Array, ids: Array) -> None:
+def mul_mat_id(
+    t: Tensor, out: Floats, w: HostWeight, x: Array, ids: Array, groups: Array | None = None
+) -> None:
     rows = activations(x, w.shape[-1])
     spread = np.broadcast_to(rows, (*ids.shape, rows.shape[-1]))
     for expert in np.unique(ids):

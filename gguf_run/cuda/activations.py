@@ -1,4 +1,5 @@
-"""Which form of their activations the matrix products take, written into the graph as casts."""
+"""What the matrix products take besides weights, written into the graph: casts of activations, and
+the pairs of a token and an expert, grouped by expert."""
 
 from __future__ import annotations
 
@@ -11,26 +12,30 @@ from gguf_run.quants import QuantType
 MAX_FEW = 8
 """Tokens up to which a product is bound by reading its weights: those of the vector kernels."""
 
+PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
+PAIRS = (32, 64)
+"""Pairs of a token and an expert in a tile."""
+
 
 def activations_as_products_take_them(graph: Graph) -> Graph:
     """`graph` with a cast before each product whose kernel takes one, shared by products of one x.
 
     Few tokens meet quantised weights as Q8_1 and floats as f32; many tokens meet tensor cores as
-    scaled F16. The graph itself is left as it is, and returned where nothing changes.
+    scaled F16, those of chosen experts grouped by expert. The graph itself is left as it is, and
+    returned where nothing changes.
     """
-    forms = {t: form for t in graph.tensors if (form := _form(t)) is not None}
-    if not forms:
+    if not any(_form(t) or _grouped(t) for t in graph.tensors):
         return graph
     result = Graph([], [], {leaf.name: leaf for leaf in graph.leaves})
+    made: dict[object, Tensor] = {}
     new: dict[Tensor, Tensor] = {}
-    casts: dict[tuple[Tensor, QuantType], Tensor] = {}
     for t in graph.tensors:
         srcs = [new.get(s, s) for s in t.srcs]
-        if t in forms:
-            key = (srcs[1], forms[t])
-            if key not in casts:
-                casts[key] = result.cast(*key)
-            srcs[1] = casts[key]
+        form = _form(t)
+        if form is not None:
+            srcs[1] = _cast(result, made, srcs[1], form)
+        if _grouped(t):
+            srcs.append(_group(result, made, t, srcs[2]))
         view_of = None if t.view_of is None else new.get(t.view_of, t.view_of)
         new[t] = replace(t, srcs=tuple(srcs), view_of=view_of)
         result.tensors.append(new[t])
@@ -38,15 +43,46 @@ def activations_as_products_take_them(graph: Graph) -> Graph:
     return result
 
 
+def _cast(g: Graph, made: dict[object, Tensor], x: Tensor, form: QuantType) -> Tensor:
+    """x in `form`: one cast for all that look at the same rows."""
+    rows = x
+    while rows.op == "reshape" and rows.srcs[0].shape[-1] == x.shape[-1]:
+        rows = rows.srcs[0]
+    if (rows, form) not in made:
+        made[rows, form] = g.cast(rows, form)
+    found = made[rows, form]
+    return found if found.shape == x.shape else g.reshape(found, *x.shape)
+
+
+def _group(g: Graph, made: dict[object, Tensor], t: Tensor, ids: Tensor) -> Tensor:
+    """The pairs of `ids` by expert, as the products of many tokens take them."""
+    n_expert = t.srcs[0].shape[0]
+    size = pairs_per_tile(ids.n_elements, n_expert)
+    key = (ids, n_expert, size)
+    if key not in made:
+        made[key] = g.moe_group(ids, n_expert, size)
+    return made[key]
+
+
+def pairs_per_tile(n_pair: int, n_expert: int) -> int:
+    """The smaller of the tiles where experts have few pairs each."""
+    return PAIRS[n_pair >= n_expert * PAIRS[1]]
+
+
+def _grouped(t: Tensor) -> bool:
+    """Whether a product with chosen experts goes to the tensor cores."""
+    return t.op == "mul_mat_id" and len(t.srcs) == 3 and _form(t) is F16_SCALED
+
+
 def _form(t: Tensor) -> QuantType | None:
     """The type to which a product's activations are cast, or None for none."""
-    if t.op != "mul_mat" or t.srcs[1].dtype is not F32:
+    if t.op not in PRODUCTS or t.srcs[1].dtype is not F32:
         return None
-    w, x = t.srcs
+    w, x = t.srcs[:2]
     assert w.kind is Kind.WEIGHT, f"{t}: a product of two results has no kernel yet"
     if x.shape[0] <= MAX_FEW:
         return None if is_float(w.dtype) else Q8_1
     # f32 weights would lose by f16; rows that are no whole number of blocks can't be cast.
-    if w.dtype is F32 or w.shape[1] % F16_SCALED.block_size:
+    if w.dtype is F32 or w.shape[-1] % F16_SCALED.block_size:
         return None
     return F16_SCALED

@@ -25,7 +25,7 @@ MAX_WARPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Rows x tokens of a block and of a warp of mul_mat_mma; blocks that an SM holds at once."""
+    """Rows x tokens of a block and of a warp of mul_mat_mma.cuh; blocks that an SM holds at once."""
 
     rows: int
     tokens: int
@@ -33,14 +33,17 @@ class Tile:
     warp_tokens: int
     per_sm: int
 
-    def kernel(self, type_name: str) -> str:
+    def kernel(self, name: str, type_name: str) -> str:
+        """An instance of a kernel over mul_mat_mma.cuh."""
         sizes = f"{self.rows}, {self.tokens}, {self.warp_rows}, {self.warp_tokens}"
-        return f"mul_mat_mma<{type_name}, {sizes}>"
+        return f"{name}<{type_name}, {sizes}>"
 
     @property
     def shared_bytes(self) -> int:
-        """Two tiles of weights, three of activations, two chunks' scales and minimums of both."""
-        return 128 * (2 * self.rows + 3 * self.tokens) + 4 * 2 * 2 * 4 * self.rows
+        """Two tiles of weights, three of activations, two chunks' scales and minimums of a tile
+        of weights, the scales of the activations."""
+        tiles = 128 * (2 * self.rows + 3 * self.tokens)
+        return tiles + 4 * (2 * 2 * 4 * self.rows + self.tokens)
 
 
 TILES = (Tile(64, 32, 16, 32, 5), Tile(64, 64, 32, 32, 3), Tile(128, 128, 32, 64, 1))
@@ -48,14 +51,14 @@ DEPTH = 64
 """Elements of a row that a block of mul_mat_mma takes at a time."""
 
 
-def _rows(type_name: str, n_tok: int) -> int:
+def rows_per_warp(type_name: str, n_tok: int) -> int:
     """Rows a warp: more loads in flight where a chunk is few registers."""
     layout = LAYOUTS[type_name]
     return 4 if layout.block_size == 32 and layout.type_size <= 20 and n_tok == 1 else 2
 
 
 def _vec_kernel(type_name: str, n_tok: int) -> str:
-    return f"mul_mat_vec_q8_1<{type_name}, {n_tok}, {_rows(type_name, n_tok)}>"
+    return f"mul_mat_vec_q8_1<{type_name}, {n_tok}, {rows_per_warp(type_name, n_tok)}>"
 
 
 VEC = {
@@ -68,7 +71,7 @@ VEC_FLOAT = {
     for name, c in FLOAT_TYPES.items()
 }
 MMA = {
-    name: kernel_module("mul_mat_mma.cu", [tile.kernel(name) for tile in TILES])
+    name: kernel_module("mul_mat_mma.cu", [tile.kernel("mul_mat_mma", name) for tile in TILES])
     for name in ("F16", "BF16", *LAYOUTS)
 }
 SUM = kernel_module("mul_mat_mma.cu", ["mul_mat_sum"])
@@ -167,7 +170,7 @@ def _operands(low: Lowering, p: Product) -> list[Any]:
 # Few tokens
 
 
-def _share(n_unit: int, n_step: int, n_sm: int) -> tuple[int, int]:
+def share_rows(n_unit: int, n_step: int, n_sm: int) -> tuple[int, int]:
     """Warps that split a unit's rows along n_in, and units a block.
 
     n_unit: how many groups of rows; n_step: loads of a whole warp in a row.
@@ -184,9 +187,9 @@ def _launch_vec(low: Lowering, p: Product) -> None:
     few = next((n for n in FEW if p.n_tok <= n), None)
     if few is None:
         raise DeviceError(f"mul_mat: expected at most {MAX_FEW} tokens as Q8_1, found {p.x}")
-    rows, n_chunk = _rows(name, few), p.n_in // 32
+    rows, n_chunk = rows_per_warp(name, few), p.n_in // 32
     n_unit = -(-p.n_out // rows)
-    k_split, units = _share(n_unit, -(-n_chunk // 32), low.device.n_sm)
+    k_split, units = share_rows(n_unit, -(-n_chunk // 32), low.device.n_sm)
     low.launch(
         VEC[name],
         _vec_kernel(name, few),
@@ -203,7 +206,7 @@ def _launch_vec_float(low: Lowering, p: Product) -> None:
     aligned = p.n_in % 8 == 0 and stride % 4 == 0 and low.at(p.x).ptr % 16 == 0
     vec = 8 if aligned else 1
     n_unit = -(-p.n_out // 2)
-    k_split, units = _share(n_unit, -(-p.n_in // (32 * vec)), low.device.n_sm)
+    k_split, units = share_rows(n_unit, -(-p.n_in // (32 * vec)), low.device.n_sm)
     low.launch(
         VEC_FLOAT[name],
         f"mul_mat_vec_f32<{FLOAT_TYPES[name]}, {few}, {vec}>",
@@ -243,7 +246,7 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
     partial = low.workspace(step) if n_split > 1 else None
     low.launch(
         MMA[name],
-        tile.kernel(name),
+        tile.kernel("mul_mat_mma", name),
         grid=(-(-p.n_out // tile.rows), -(-p.n_tok // tile.tokens), n_split),
         block=2 * tile.rows,
         args=[w, x, addend, y, partial, p.n_tok, p.n_out, p.n_in // 32, p.add_stride],

@@ -1,0 +1,127 @@
+"""mul_mat_batched: a product a head, of few and of many tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gguf_run.cuda.activations import MAX_FEW
+from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
+from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
+from gguf_run.cuda.ops.mul_mat import FEW, Tile, rows_per_warp, share_rows
+from gguf_run.cuda.ops.rows import Rows
+from gguf_run.errors import DeviceError
+from gguf_run.graph import F16_SCALED, F32, Q8_1, Tensor
+from gguf_run.plan import Step
+
+TILE = Tile(64, 64, 32, 32, 3)
+
+
+def _vec_kernel(type_name: str, n_tok: int) -> str:
+    return f"mul_mat_batched_vec_q8_1<{type_name}, {n_tok}, {rows_per_warp(type_name, n_tok)}>"
+
+
+VEC = {
+    name: kernel_module("mul_mat_batched_vec.cu", [_vec_kernel(name, n) for n in FEW])
+    for name in LAYOUTS
+}
+VEC_FLOAT = {
+    name: kernel_module(
+        "mul_mat_batched_vec_float.cu",
+        [f"mul_mat_batched_vec_f32<{c}, {n}, {v}>" for n in FEW for v in (1, 8)],
+    )
+    for name, c in FLOAT_TYPES.items()
+}
+MMA = {
+    name: kernel_module("mul_mat_batched_mma.cu", [TILE.kernel("mul_mat_batched_mma", name)])
+    for name in ("F16", "BF16", *LAYOUTS)
+}
+TILE_F32 = kernel_module(
+    "mul_mat_batched_tile.cu", [f"mul_mat_batched_f32<{c}>" for c in FLOAT_TYPES.values()]
+)
+
+
+@lowering("mul_mat_batched")
+def mul_mat_batched(low: Lowering, step: Step) -> None:
+    """The kernel by the type of w, the form of x (`activations.py`) and the number of tokens."""
+    t = step.parts[0]
+    w, x = t.srcs
+    operands = [low.at(w), low.at(x), low.at(t)]
+    if x.dtype is Q8_1 and x.shape[0] <= MAX_FEW:
+        _launch_vec(low, t, operands)
+    elif x.dtype is F16_SCALED:
+        _launch_mma(low, t, operands)
+    elif not is_float(w.dtype) or x.dtype is not F32:
+        raise DeviceError(
+            f"mul_mat_batched: {w}: expected activations as {Q8_1.name} (few tokens) or "
+            f"{F16_SCALED.name}, found {x}"
+        )
+    elif x.shape[0] <= MAX_FEW:
+        _launch_vec_float(low, t, operands)
+    else:
+        _launch_tile(low, t, operands)
+
+
+def _few(n_tok: int) -> int:
+    return next(n for n in FEW if n_tok <= n)
+
+
+def _strides(x: Tensor) -> Rows:
+    return Rows(x.shape[0] * x.shape[1], x.shape[2], x.shape[1], ((x.strides[0], x.strides[1]),))
+
+
+def _launch_vec(low: Lowering, t: Tensor, operands: list[Any]) -> None:
+    w, x = t.srcs
+    layout_of(w.dtype)
+    name, few, (n_head, n_out, n_in) = w.dtype.name, _few(x.shape[0]), w.shape
+    n_unit, n_chunk = -(-n_out // rows_per_warp(name, few)), n_in // 32
+    k_split, units = share_rows(n_unit * n_head, -(-n_chunk // 32), low.device.n_sm)
+    low.launch(
+        VEC[name],
+        _vec_kernel(name, few),
+        grid=(-(-n_unit // units), n_head),
+        block=(32, units * k_split),
+        args=[*operands, x.shape[0], n_out, n_chunk, k_split],
+    )
+
+
+def _launch_vec_float(low: Lowering, t: Tensor, operands: list[Any]) -> None:
+    w, x = t.srcs
+    name, (n_head, n_out, n_in), rows = w.dtype.name, w.shape, _strides(x)
+    whole = n_in % 8 == 0 and not any(s % 4 for s in rows.strides[0])
+    vec = 8 if whole and low.at(x).ptr % 16 == 0 else 1
+    n_unit = -(-n_out // 2)
+    k_split, units = share_rows(n_unit * n_head, -(-n_in // (32 * vec)), low.device.n_sm)
+    low.launch(
+        VEC_FLOAT[name],
+        f"mul_mat_batched_vec_f32<{FLOAT_TYPES[name]}, {_few(x.shape[0])}, {vec}>",
+        grid=(-(-n_unit // units), n_head),
+        block=(32, units * k_split),
+        args=[*operands, x.shape[0], n_out, n_in, k_split, *rows.structs()],
+    )
+
+
+def _launch_mma(low: Lowering, t: Tensor, operands: list[Any]) -> None:
+    w, x = t.srcs
+    name, (n_head, n_out, n_in) = w.dtype.name, w.shape
+    if not is_float(w.dtype):
+        layout_of(w.dtype)
+    low.launch(
+        MMA[name],
+        TILE.kernel("mul_mat_batched_mma", name),
+        grid=(-(-n_out // TILE.rows), -(-x.shape[0] // TILE.tokens), n_head),
+        block=2 * TILE.rows,
+        args=[*operands, x.shape[0], n_out, n_in // 32],
+        shared=TILE.shared_bytes,
+    )
+
+
+def _launch_tile(low: Lowering, t: Tensor, operands: list[Any]) -> None:
+    w, x = t.srcs
+    n_head, n_out, n_in = w.shape
+    low.launch(
+        TILE_F32,
+        f"mul_mat_batched_f32<{FLOAT_TYPES[w.dtype.name]}>",
+        grid=(-(-n_out // 64), -(-x.shape[0] // 64), n_head),
+        block=256,
+        args=[*operands, x.shape[0], n_out, n_in, *_strides(x).structs()],
+    )
