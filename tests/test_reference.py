@@ -13,13 +13,17 @@ from gguf_run.graph import (
     F16,
     F32,
     GLU_OPS,
+    I32,
     OPS,
     Q8_1,
     REFERENCE_ONLY_OPS,
+    UNARY_OPS,
     AttentionParams,
+    GluParams,
     Graph,
     RopeMode,
     RopeParams,
+    TemperatureParams,
     Tensor,
 )
 from gguf_run.kv_cache import PAGE_SIZE
@@ -112,6 +116,55 @@ def test_gated_units_multiply_the_activated_gate(op: str) -> None:
 def test_gated_units_stay_finite_at_the_ends() -> None:
     gate, up = np.array([[-1e4, 1e4]], np.float32), np.ones((1, 2), np.float32)
     np.testing.assert_array_equal(one("swiglu", gate, up), [[0, 1e4]])
+
+
+@pytest.mark.parametrize("op", UNARY_OPS)
+def test_functions_of_elements(op: str) -> None:
+    x = floats(3, 20) * 4
+    functions = {
+        "silu": lambda v: v / (1 + exp(-v)),
+        "gelu": lambda v: 0.5 * v * (1 + tanh((2 / pi) ** 0.5 * (v + 0.044715 * v**3))),
+        "relu": lambda v: max(v, 0.0),
+        "sqr": lambda v: v * v,
+        "sigmoid": lambda v: 1 / (1 + exp(-v)),
+        "softplus": lambda v: log(1 + exp(v)),
+    }
+    expected = np.vectorize(functions[op])(x.astype("f8"))
+    g = Graph()
+    found = run(g, g.unary(op, leaf(g, "x", x)), {"x": x})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_clamped_gated_unit_limits_gate_and_up() -> None:
+    gate, up = floats(4, 6) * 9, floats(4, 6) * 9
+    g = Graph()
+    built = g.swiglu_oai(leaf(g, "gate", gate), leaf(g, "up", up), GluParams(1.702, 7.0))
+    found = run(g, built, {"gate": gate, "up": up})
+    limited = np.minimum(gate.astype("f8"), 7)
+    expected = limited / (1 + np.exp(-1.702 * limited)) * (1 + np.clip(up.astype("f8"), -7, 7))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_clamp_limits_both_sides() -> None:
+    x = floats(3, 9) * 3
+    np.testing.assert_array_equal(one("clamp", x, limit=1.5), np.clip(x, -1.5, 1.5))
+
+
+@pytest.mark.parametrize("n_head", [1, 3])
+def test_concat_gives_one_row_to_every_head(n_head: int) -> None:
+    a, b = floats(4, 3, 5), floats(4, n_head, 2)
+    expected = np.concatenate([a, np.broadcast_to(b, (4, 3, 2))], axis=-1)
+    np.testing.assert_array_equal(one("concat", a, b), expected)
+
+
+def test_scores_grow_with_the_logarithm_of_the_position() -> None:
+    x, positions = floats(4, 2, 3), np.array([0, 9, 10, 31], np.int32)
+    g = Graph()
+    at = g.input("positions", positions.shape, I32)
+    out = g.scale_by_position(leaf(g, "x", x), at, TemperatureParams(growth=0.5, length=10))
+    factors = 1 + 0.5 * np.log([1, 1, 2, 4])
+    found = run(g, out, {"x": x}, positions=positions)
+    np.testing.assert_allclose(found, x * factors[:, None, None], rtol=1e-6)
 
 
 def test_softcap_bends_towards_the_cap() -> None:
