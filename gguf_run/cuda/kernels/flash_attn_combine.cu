@@ -8,6 +8,8 @@
 extern "C" __global__ void __launch_bounds__(128) flash_attn_combine_f32(
     float* __restrict__ workspace, const float* __restrict__ sinks, float* __restrict__ out, Attention a, int d_v) {
   extern __shared__ float weight[];
+  pdl_trigger();
+  pdl_wait();
   const long long row = blockIdx.x;
   const Partial partial(workspace, a);
   const float2* state = partial.state + row * a.n_split;

@@ -20,6 +20,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) flash_attn_ext_f32_vec(
     const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
     const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a, int type_k,
     int type_v, int d_k, int d_v, int n_key) {
+  pdl_trigger();  // the merge may come to wait
   extern __shared__ float shared[];
   __shared__ Rows<ROWS> rows;
   __shared__ float top[ROWS], total[ROWS], shrink[ROWS];

@@ -113,6 +113,7 @@ def flash_attn_ext(low: Lowering, step: Step) -> None:
         block=128,
         shared=4 * choice.n_split,
         args=[scratch, _sinks(low, t), low.at(t), attention_struct(t, choice), d_v],
+        pdl=low.device.capability >= 90,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
+from gguf_run.cuda.device import Device
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.rope import factors_of, heads_per_block, rope_struct, turns_bytes
 from gguf_run.errors import DeviceError
 from gguf_run.graph import RopeParams, Tensor
@@ -35,13 +36,19 @@ def set_rows(low: Lowering, step: Step) -> None:
     _launch(low, "set_rows", cache, rows, [low.at(rows), low.at(slots), low.at(cache)])
 
 
+@accepts("rope_set_rows")
+def appends_whole_heads(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    """Whether the rotated heads are appended as they are, not in another shape or in part."""
+    rope, written = parts
+    return written.srcs[1].shape == rope.shape
+
+
 @lowering("rope_set_rows")
 def rope_set_rows(low: Lowering, step: Step) -> None:
     """Rotated rows into their slots; the rotated rows themselves are not written."""
     rope, written = step.parts
-    cache, rotated, slots = written.srcs
+    cache, _, slots = written.srcs
     assert isinstance(rope.params, RopeParams)
-    assert rotated.shape == rope.shape, f"{rotated} is not all of {rope}"
     x, positions = rope.srcs[:2]
     factors = factors_of(rope)
     divisors = None if factors is None else low.at(factors)
