@@ -8,8 +8,8 @@
 // grid = any; block = 32 * WARPS threads (+ 32 that copy, where BULK); shared memory: see ops/stream_mul_mat.py
 // A block has an even share of all rows, in tiles of WARPS * ROWS / k_split rows; k_split neighbouring warps share ROWS
 // rows. LOADS: activations are read in rounds of LOADS float4 a thread, all of a round before the first is used.
-// BULK (sm_90): a producer warp copies tiles to `n_stage` stages of shared memory, `in_flight` tiles at a time: more would
-// only delay the activations, which queue behind them. Else each warp loads one chunk of its rows ahead.
+// BULK (sm_90): a producer warp copies tiles to `n_stage` stages of shared memory, `in_flight` <= n_stage tiles at a time:
+// more would only delay the activations, which queue behind them. Else each warp loads one chunk of its rows ahead.
 // memory-bound. The factor of the norm is one number, so x * norm is quantised before the sum of squares is known.
 #include "stream.cuh"
 

@@ -196,7 +196,7 @@ def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     shared = n_stage * tile_bytes + fixed
     if n_stage < 1 or shared > device.max_shared - 1024:
         return None
-    in_flight = max(2, choice.in_flight_bytes // tile_bytes)
+    in_flight = min(n_stage, max(2, choice.in_flight_bytes // tile_bytes))
     return Geometry(rows, k_split, n_stage, in_flight, grid, shared)
 
 
