@@ -91,11 +91,13 @@ class Keys:
 class RopeScaling:
     """How a model stretches RoPE past the context it was trained with.
 
-    `freq_scale` multiplies positions (linear, yarn), `ext_factor` 1 turns YaRN's mix on,
+    `factor` is how much longer the context became, `freq_scale` multiplies positions (1 / factor,
+    but 1 where the kind is "none"), `ext_factor` 1 turns YaRN's mix on,
     `n_ctx_orig` is the context length before stretching, `attn_factor` multiplies cos and sin.
     """
 
     kind: str
+    factor: float
     freq_scale: float
     ext_factor: float
     attn_factor: float
@@ -209,6 +211,7 @@ def _rope_scaling(keys: Keys, n_ctx_train: int) -> RopeScaling:
     factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 0.0)) or 1.0
     return RopeScaling(
         kind=kind,
+        factor=factor,
         freq_scale=1.0 if kind == "none" else 1.0 / factor,
         ext_factor=1.0 if kind == "yarn" else 0.0,
         attn_factor=keys.number("rope.scaling.attn_factor", 1.0),

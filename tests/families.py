@@ -282,6 +282,7 @@ FAMILIES: dict[str, Variant] = {
     # Gemma, GLM
     "gemma": gemma("gemma", "tied"),
     "gemma2": gemma("gemma2", *SANDWICH, n_layer=3, keys=_window()),
+    "gemma2-none": gemma("gemma2", *SANDWICH, n_layer=3, keys={**_window(), **scaling("none")}),
     "gemma3": gemma(
         "gemma3",
         *(*SANDWICH, "qk_norm"),

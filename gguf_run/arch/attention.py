@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -80,6 +81,13 @@ def window(b: Builder, il: int, period: int, default: int = 0) -> int:
 def window_base(b: Builder, default: float) -> float:
     """RoPE's base in layers with a window."""
     return b.hp.keys.number("rope.freq_base_swa", default, low=1.0)
+
+
+def window_rope(b: Builder, rope: RopeParams) -> RopeParams:
+    """RoPE in layers with a window: with a base of their own, if the file names one, and stretched
+    by its factor even where its kind of stretching is "none", as llama.cpp has it."""
+    base, factor = window_base(b, rope.freq_base), b.hp.rope_scaling.factor
+    return replace(rope, freq_base=base, freq_scale=1 / factor)
 
 
 def qkv(b: Builder, x: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from gguf_run.arch.attention import attention, rope_params, roped, window, window_base
+from gguf_run.arch.attention import attention, rope_params, roped, window, window_base, window_rope
 from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm, sandwich
@@ -30,7 +30,7 @@ def gemma(b: Builder) -> Tensor:
 def gemma2(b: Builder) -> Tensor:
     """Soft caps on scores and logits; every second layer sees all, the others a window."""
     rope = rope_params(b, RopeMode.NEOX)
-    local = replace(rope, freq_base=window_base(b, rope.freq_base))
+    local = window_rope(b, rope)
     cap = b.hp.keys.number("attn_logit_softcapping", 50.0)
     scale = _score_scale(b, n_layer_of_27b=46)
 

@@ -3,9 +3,7 @@ experts with a clamped gate that are weighed by the softmax of the chosen ones' 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from gguf_run.arch.attention import attention, attention_params, rope_params, window, window_base
+from gguf_run.arch.attention import attention, attention_params, rope_params, window, window_rope
 from gguf_run.arch.blocks import embed, head
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
@@ -20,7 +18,7 @@ GATE = GluParams(alpha=1.702, limit=7.0)
 def gpt_oss(b: Builder) -> Tensor:
     """`post_attention_norm` is the norm before the feed-forward."""
     rope = rope_params(b, RopeMode.NEOX)
-    local = replace(rope, freq_base=window_base(b, rope.freq_base))
+    local = window_rope(b, rope)
 
     def attend(b: Builder, x: Tensor, il: int) -> Tensor:
         params = attention_params(b, window(b, il, period=2))
