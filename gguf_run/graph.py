@@ -84,13 +84,14 @@ OPS = (
     *("soft_max", "argmax", "top_k", "log_prob"),
     *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
     *("mul_mat_id", "mul_mat_batched"),
+    *("scale_by_position", "ssm_conv", "gated_delta_net", "set_states"),
     *UNARY_OPS,
     *GLU_OPS,
     "swiglu_oai",
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""
 
-REFERENCE_ONLY_OPS = ("scale_by_position", "ssm_conv", "gated_delta_net", "set_states")
+REFERENCE_ONLY_OPS: tuple[str, ...] = ()
 """Ops that are not yet on the GPU; one that gets its kernel moves to `OPS`."""
 
 

@@ -25,8 +25,9 @@ def ssm_conv(
     y, tails = out[: x.size].reshape(x.shape), out[x.size :].reshape(len(state_in), -1)
     for seq, (rows, state) in enumerate(_sequences(seq_ids, states, state_in)):
         history = np.concatenate([state.reshape(n_tap - 1, n_ch), x[rows]])
-        windows = np.lib.stride_tricks.sliding_window_view(history, n_tap, axis=0)
-        y[rows] = np.einsum("tci,ci->tc", windows, w)
+        if len(rows):
+            windows = np.lib.stride_tricks.sliding_window_view(history, n_tap, axis=0)
+            y[rows] = np.einsum("tci,ci->tc", windows, w)
         tails[seq] = history[len(rows) :].reshape(-1)
 
 

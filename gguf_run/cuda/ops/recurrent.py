@@ -1,0 +1,88 @@
+"""Recurrent layers: convolutions along sequences, the gated delta rule, states that are kept."""
+
+from __future__ import annotations
+
+import struct
+
+from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
+from gguf_run.cuda.ops.rows import WIDTHS, require_f32
+from gguf_run.errors import DeviceError
+from gguf_run.graph import DeltaParams, Tensor
+from gguf_run.plan import Step
+
+LANES, ROWS = 8, 16
+"""Lanes that share a row of a state, and rows of a block of gated_delta_net.cu."""
+PER_LANE = (4, 8, 16, 32)
+"""Elements of a row that a lane keeps."""
+
+CONV = kernel_module("ssm_conv.cu", ["ssm_conv_f32"])
+DELTA = kernel_module(
+    "gated_delta_net.cu", [f"gated_delta_net_f32<{n}, {w}>" for n in PER_LANE for w in WIDTHS]
+)
+SET = kernel_module("set_states.cu", ["set_states_f32"])
+
+
+@lowering("ssm_conv")
+def ssm_conv(low: Lowering, step: Step) -> None:
+    """Each token's row, then each sequence's new state (ssm_conv.cu)."""
+    out = step.parts[0]
+    x, w, states, seq_ids, state_in = out.srcs
+    require_f32("ssm_conv", x, w, states)
+    (n_tok, n_ch), n_tap = x.shape, w.shape[1]
+    low.launch(
+        CONV,
+        "ssm_conv_f32",
+        grid=(-(-n_ch // 256), n_tok + state_in.shape[0]),
+        block=256,
+        args=[
+            *(low.at(t) for t in (x, w, states, seq_ids, state_in, out)),
+            *(n_tok, n_ch, n_tap, x.strides[0]),
+        ],
+    )
+
+
+@lowering("gated_delta_net")
+def gated_delta_net(low: Lowering, step: Step) -> None:
+    """A block for some rows of a head's state (gated_delta_net.cu)."""
+    out = step.parts[0]
+    q, k, v, decay, beta, states, _, state_in = out.srcs
+    require_f32("gated_delta_net", q, k, v, decay, beta, states)
+    (_, _, d_k), (_, n_head, d_v) = q.shape, v.shape
+    per_lane = next((n for n in PER_LANE if d_k <= LANES * n), None)
+    if per_lane is None:
+        most = LANES * PER_LANE[-1]
+        raise DeviceError(f"gated_delta_net: expected keys of at most {most} numbers, found {k}")
+    counts = [d_k, *q.strides[:2], *k.strides[:2]]
+    aligned = all(low.at(t).ptr % 16 == 0 for t in (q, k, states))
+    width = 4 if aligned and not any(n % 4 for n in counts) else 1
+    low.launch(
+        DELTA,
+        f"gated_delta_net_f32<{per_lane}, {width}>",
+        grid=(state_in.shape[0] * n_head, -(-d_v // ROWS)),
+        block=128,
+        args=[*(low.at(t) for t in (*out.srcs, out)), delta_struct(out)],
+    )
+
+
+def delta_struct(t: Tensor) -> bytes:
+    """The struct `Delta` of kernels/gated_delta_net.cu."""
+    q, k, v, decay, beta = t.srcs[:5]
+    assert isinstance(t.params, DeltaParams)
+    strides = [*q.strides[:2], *k.strides[:2], *v.strides[:2]]
+    sizes = [decay.strides[0], beta.strides[0], v.shape[0], k.shape[1], v.shape[1]]
+    return struct.pack("<6q 8i", *strides, *sizes, k.shape[2], v.shape[2], t.params.in_turn)
+
+
+@lowering("set_states")
+def set_states(low: Lowering, step: Step) -> None:
+    """States of the batch's sequences into their rows of the cache (set_states.cu)."""
+    cache, rows, state_out = step.parts[0].srcs
+    require_f32("set_states", cache, rows)
+    n_seq, n_col = rows.shape
+    low.launch(
+        SET,
+        "set_states_f32",
+        grid=(-(-n_col // 1024), n_seq),
+        block=256,
+        args=[low.at(rows), low.at(state_out), low.at(cache), n_col, rows.strides[0]],
+    )
