@@ -19,7 +19,7 @@ from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
 from gguf_run.errors import ModelError
 from gguf_run.graph import Graph
 from gguf_run.hparams import HParams
-from gguf_run.kv_cache import PagePool, Sequence, pages_for
+from gguf_run.kv_cache import PagePool, Sequence, WindowPages, pages_for
 from gguf_run.plan import Plan
 from gguf_run.states import SequenceState, StatePool
 from gguf_run.weights import WeightTable
@@ -112,13 +112,17 @@ class Engine:
     n_batch: int
     fuse: bool = True
     pool: PagePool = field(init=False)
+    window_pool: PagePool = field(init=False)
     states: StatePool = field(init=False)
     _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
     _loop: tuple[DecodeLoop | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.pool = PagePool(self.source.cache.n_page)
-        self.states = StatePool(self.source.cache.n_state)
+        cache = self.source.cache
+        inputs = {leaf.name for leaf in self.source.graph(BatchShape(1)).leaves}
+        self.pool = PagePool(cache.n_page)
+        self.window_pool = PagePool(cache.n_page_window if "slots_window" in inputs else 0)
+        self.states = StatePool(cache.n_state if "state_in" in inputs else 0)
 
     @property
     def n_ctx(self) -> int:
@@ -126,8 +130,12 @@ class Engine:
 
     def new_sequence(self) -> Sequence:
         """An empty sequence; close it to give its pages back."""
-        state = SequenceState(self.states) if self.source.hp.has_state else None
-        return Sequence(self.pool, self.n_ctx, state=state)
+        state = window = None
+        if self.states.n_state:
+            state = SequenceState(self.states)
+        if self.window_pool.n_page:
+            window = WindowPages(self.window_pool, self.source.hp.window)
+        return Sequence(self.pool, self.n_ctx, state=state, window=window)
 
     def warm_up(self) -> None:
         """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
@@ -186,8 +194,9 @@ class Engine:
         A step is already running when the token that it evaluates is given; closing the iterator
         takes it back, so that `seq` ends before the last token given.
         """
-        if self.source.hp.has_state:
-            # A state that has run a step too far could not be taken back.
+        if self.states.n_state or self.window_pool.n_page:
+            # A state that has run a step too far could not be taken back; of slots, the device
+            # moves on those of the layers that see all keys.
             return None
         if self._loop is None:
             plan = self.backend.plan(self.source.greedy_graph(BatchShape(1)), self.fuse)
@@ -266,6 +275,8 @@ class _Inputs:
     pages: list[list[int]] = field(default_factory=list)
     out_rows: list[int] = field(default_factory=list)
     states: list[tuple[int, int]] = field(default_factory=list)
+    window_slots: list[npt.NDArray[Any]] = field(default_factory=list)
+    window_pages: list[list[int]] = field(default_factory=list)
 
     def add(
         self, seq: Sequence, tokens: list[int], slots: npt.NDArray[Any], every_row: bool
@@ -277,6 +288,9 @@ class _Inputs:
         self.slots.append(slots)
         self.seq_ids += [len(self.pages)] * len(tokens)
         self.pages.append(list(seq.pages))
+        if seq.window is not None:
+            self.window_slots.append(seq.window_slots(len(tokens)))
+            self.window_pages.append([0] * seq.window.first + seq.window.pages)
         last = len(self.tokens)
         self.out_rows += range(first if every_row else last - 1, last)
 
@@ -287,11 +301,12 @@ class _Inputs:
 
     def arrays(self, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
         """By leaf name, int32."""
-        table = np.zeros((len(self.pages), n_page_max), np.int32)
-        for row, pages in zip(table, self.pages, strict=True):
-            row[: len(pages)] = pages
         state_in, state_out = np.asarray(self.states, np.int32).reshape(-1, 2).T
-        return {
+        windows = {}
+        if self.window_pages:
+            windows["slots_window"] = np.concatenate(self.window_slots)
+            windows["block_table_window"] = _table(self.window_pages, n_page_max)
+        return windows | {
             "tokens": np.asarray(self.tokens, np.int32),
             "positions": np.concatenate(self.positions).astype(np.int32),
             "slots": np.concatenate(self.slots),

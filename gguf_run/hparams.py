@@ -132,9 +132,9 @@ class HParams:
     keys: Keys
 
     @property
-    def has_state(self) -> bool:
-        """Whether the model has recurrent layers, whose state is kept beside the KV cache."""
-        return self.keys.integer("ssm.state_size", 0, low=0) > 0
+    def window(self) -> int:
+        """Keys that the layers with a window see, 0 where the file names none."""
+        return self.keys.integer("attention.sliding_window", 0, low=0, high=1 << 32)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], source: str) -> HParams:

@@ -17,6 +17,16 @@ from gguf_run.states import SequenceState
 
 PAGE_SIZE = 64
 
+WINDOW_SLACK = 4 * PAGE_SIZE
+"""Tokens kept beyond a window, so that a sequence can go back by so many."""
+
+
+def window_pages(window: int, n_batch: int, n_ctx: int) -> int:
+    """Pages that a sequence needs in layers which see `window` keys, `n_batch` tokens a step; 0
+    where these are not fewer than `n_ctx` tokens take."""
+    n_page = pages_for(window + WINDOW_SLACK + n_batch) + 1
+    return n_page if window > 0 and n_page < pages_for(n_ctx) else 0
+
 
 def pages_for(n_tok: int) -> int:
     """How many pages hold `n_tok` tokens."""
@@ -63,10 +73,59 @@ class PagePool:
 
 
 @dataclass(slots=True)
+class WindowPages:
+    """A sequence's pages in the layers that see `window` keys: those still needed, from its page
+    number `first` on."""
+
+    pool: PagePool
+    window: int
+    first: int = 0
+    pages: list[int] = field(default_factory=list)
+
+    def needed_from(self, n_tok: int) -> int:
+        """The first page that the token after `n_tok` others sees a key in."""
+        return max(0, n_tok - self.window + 1) // PAGE_SIZE
+
+    def reserve(self, start: int, stop: int) -> None:
+        """Make room for the tokens `start` to `stop`, letting go of what they don't see any more.
+
+        Raises `ModelError` where the pool has too few pages.
+        """
+        keep = self.needed_from(max(0, start - WINDOW_SLACK))
+        while self.pages and self.first < keep:
+            self.pool.drop(self.pages.pop(0))
+            self.first += 1
+        while self.first + len(self.pages) < pages_for(stop):
+            self.pages.append(self.pool.take())
+
+    def rollback(self, n_tok: int) -> int:
+        """Let go of all behind `n_tok` tokens -> how many tokens are left: 0 where some of the keys
+        that the next one would see are gone."""
+        if self.needed_from(n_tok) < self.first:
+            n_tok = 0
+        keep = max(0, pages_for(n_tok) - self.first)
+        for page in self.pages[keep:]:
+            self.pool.drop(page)
+        del self.pages[keep:]
+        if not n_tok:
+            self.first = 0
+        return n_tok
+
+    def fork(self, n_page: int) -> WindowPages | None:
+        """Shares what the token after `n_page` full pages sees, if all of that is still there."""
+        first = self.needed_from(n_page * PAGE_SIZE)
+        if first < self.first:
+            return None
+        shared = self.pages[first - self.first : n_page - self.first]
+        return WindowPages(self.pool, self.window, first, [self.pool.share(p) for p in shared])
+
+
+@dataclass(slots=True)
 class Sequence:
     """The tokens whose keys and values are in the cache, and the pages they lie in.
 
-    `state` is the sequence's recurrent state, in models that have one.
+    `state` is the sequence's recurrent state, in models that have one; `window` its pages in layers
+    that see a window, where these keep fewer.
     """
 
     pool: PagePool
@@ -74,6 +133,7 @@ class Sequence:
     tokens: list[int] = field(default_factory=list)
     pages: list[int] = field(default_factory=list)
     state: SequenceState | None = None
+    window: WindowPages | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -100,11 +160,17 @@ class Sequence:
                 f"the KV cache has {self.pool.n_free * PAGE_SIZE} tokens free, and the sequence "
                 f"needs {len(tokens)} more; raise n_ctx (-c) or close a sequence"
             )
+        if self.window is not None:
+            self.window.reserve(start, stop)
         self.pages.extend(self.pool.take() for _ in range(missing))
         self.tokens.extend(tokens)
-        positions = np.arange(start, stop)
-        pages = np.asarray(self.pages, np.int32)
-        return (pages[positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE).astype(np.int32)
+        return _slots(self.pages, 0, start, stop)
+
+    def window_slots(self, n_tok: int) -> np.ndarray:
+        """Slots (n_tok,) int32 of the last `n_tok` tokens in the layers that see a window."""
+        assert self.window is not None
+        stop = len(self.tokens)
+        return _slots(self.window.pages, self.window.first, stop - n_tok, stop)
 
     def reserve(self, n_tok: int) -> None:
         """Take the pages that `n_tok` tokens need, as far as the context reaches.
@@ -116,9 +182,11 @@ class Sequence:
 
     def rollback(self, n_tok: int) -> None:
         """Forget all but the first `n_tok` tokens, or more: a recurrent state goes back to the last
-        length that it was kept for."""
+        length that it was kept for, and keys that left a window are gone."""
         if self.state is not None:
             n_tok = self.state.rollback(n_tok)
+        if self.window is not None:
+            n_tok = self.window.rollback(n_tok)
         del self.tokens[n_tok:]
         keep = pages_for(len(self.tokens))
         for page in self.pages[keep:]:
@@ -128,17 +196,31 @@ class Sequence:
     def fork(self, n_tok: int) -> Sequence:
         """A new sequence that shares the full pages among this one's first `n_tok` tokens.
 
-        Its length says how many tokens it starts with; the caller computes the rest. A recurrent
-        state is not shared, so that such a sequence starts with none.
+        Its length says how many tokens it starts with; the caller computes the rest. With a
+        recurrent state, or where keys have left a window, it starts with none.
         """
+        n_page = min(n_tok, len(self.tokens)) // PAGE_SIZE
+        window = None
         if self.state is not None:
             return Sequence(self.pool, self.n_ctx, state=SequenceState(self.state.pool))
-        n_page = min(n_tok, len(self.tokens)) // PAGE_SIZE
+        if self.window is not None:
+            window = self.window.fork(n_page)
+            if window is None:
+                empty = WindowPages(self.window.pool, self.window.window)
+                return Sequence(self.pool, self.n_ctx, window=empty)
         pages = [self.pool.share(page) for page in self.pages[:n_page]]
-        return Sequence(self.pool, self.n_ctx, self.tokens[: n_page * PAGE_SIZE], pages)
+        tokens = self.tokens[: n_page * PAGE_SIZE]
+        return Sequence(self.pool, self.n_ctx, tokens, pages, window=window)
 
     def close(self) -> None:
         """Give all pages back."""
         self.rollback(0)
         if self.state is not None:
             self.state.close()
+
+
+def _slots(pages: list[int], first: int, start: int, stop: int) -> np.ndarray:
+    """Slots int32 of the positions `start` to `stop` in `pages`, which begin with page `first`."""
+    positions = np.arange(start, stop)
+    numbers = np.asarray(pages, np.int32)[positions // PAGE_SIZE - first]
+    return (numbers * PAGE_SIZE + positions % PAGE_SIZE).astype(np.int32)

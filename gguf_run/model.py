@@ -15,7 +15,7 @@ from gguf_run.engine import Backend, Engine, GraphSource
 from gguf_run.errors import DeviceError, ModelError
 from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams
-from gguf_run.kv_cache import pages_for
+from gguf_run.kv_cache import pages_for, window_pages
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.quants import QuantType, quant_type
 from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
@@ -78,6 +78,7 @@ class Model:
             type_k=_cache_type(cache_type_k or backend.default_cache_type),
             type_v=_cache_type(cache_type_v or backend.default_cache_type),
             n_state=STATES_PER_SEQUENCE * n_parallel,
+            n_page_window=window_pages(self.hparams.window, n_batch, n_ctx) * n_parallel,
         )
         table = WeightTable.from_gguf(self.file)
         self.engine = Engine(GraphSource(build, self.hparams, table, cache), backend, n_batch, fuse)

@@ -331,7 +331,9 @@ FAMILIES: dict[str, Variant] = {
         ffn_norm="",
         keys={**_window(), **scaling("yarn")},
     ),
-    "exaone4": _row("exaone4", *POST_ONLY, "qk_norm", n_layer=3, ffn_norm=""),
+    "exaone4": _row(
+        "exaone4", *POST_ONLY, "qk_norm", n_layer=3, ffn_norm="", keys=_window(), seed=2
+    ),
     "exaone4-32b": _row(
         "exaone4",
         *(*POST_ONLY, "qk_norm", "rope_freqs"),

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gguf_run.errors import ModelError
-from gguf_run.kv_cache import PAGE_SIZE, PagePool, Sequence
+from gguf_run.kv_cache import (
+    PAGE_SIZE,
+    PagePool,
+    Sequence,
+    WindowPages,
+    pages_for,
+    window_pages,
+)
 
 
 def test_slots_follow_the_block_table() -> None:
@@ -89,3 +96,31 @@ def test_no_slot_is_written_by_two_sequences(actions: list[tuple[int, int]]) -> 
     for s in seqs:
         s.close()
     assert pool.n_free == 8
+
+
+@given(st.lists(st.tuples(st.sampled_from(["append", "rollback", "fork"]), st.integers(1, 90))))
+def test_a_window_always_holds_the_keys_that_the_next_token_sees(
+    moves: list[tuple[str, int]],
+) -> None:
+    window, pool = 50, PagePool(400)
+    seq = Sequence(PagePool(400), 4000, window=WindowPages(pool, window))
+    others = []
+    for kind, n in moves:
+        if kind == "append":
+            seq.append([0] * n)
+            held = seq.window
+            assert held is not None
+            oldest = max(0, len(seq) - n - window + 1)
+            assert held.first <= oldest // PAGE_SIZE
+            assert held.first + len(held.pages) == pages_for(len(seq))
+            assert len(held.pages) <= window_pages(window, 90, 4000)
+            assert len(set(seq.window_slots(n).tolist())) == n
+        elif kind == "rollback":
+            before = max(0, len(seq) - n)
+            seq.rollback(before)
+            assert len(seq) in (0, before)
+        else:
+            others.append(seq.fork(len(seq)))
+    for each in (seq, *others):
+        each.close()
+    assert pool.n_free == 400

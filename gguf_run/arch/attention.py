@@ -69,7 +69,7 @@ def window(b: Builder, il: int, period: int, default: int = 0) -> int:
     Of `period` layers the last one sees all; the file may name another period, or say of each layer
     whether it has a window. `default` is the window where the file names none.
     """
-    size = b.hp.keys.integer("attention.sliding_window", default, low=0)
+    size = b.hp.window or default
     pattern = b.hp.keys.get("attention.sliding_window_pattern")
     if isinstance(pattern, list | np.ndarray):
         flags = b.hp.keys.per_layer("attention.sliding_window_pattern", b.hp.n_layer, None)
@@ -142,11 +142,12 @@ def attend(b: Builder, q: Tensor, k: Tensor, v: Tensor, il: int, params: Attenti
 
     A layer with `attn_sinks` has a sink a head.
     """
-    g, n_kv = b.g, k.shape[1]
-    keys = g.set_rows(b.cache_k(il, n_kv, k.shape[2]), k, b.slots)
-    values = g.set_rows(b.cache_v(il, n_kv, v.shape[2]), v, b.slots)
+    g, n_kv, window = b.g, k.shape[1], params.window
+    slots, table = b.slots(window), b.block_table(window)
+    keys = g.set_rows(b.cache_k(il, n_kv, k.shape[2], window), k, slots)
+    values = g.set_rows(b.cache_v(il, n_kv, v.shape[2], window), v, slots)
     sinks = b.maybe(f"blk.{il}.attn_sinks.weight", q.shape[1])
-    found = g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table, params, sinks)
+    found = g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, table, params, sinks)
     return g.reshape(found, q.shape[0], q.shape[1] * v.shape[2])
 
 

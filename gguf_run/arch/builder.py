@@ -24,14 +24,18 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V; and
-    how many recurrent states there are, in models that have them."""
+    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V.
+
+    `n_state` is how many recurrent states there are, in models that have them; `n_page_window` how
+    many pages in layers that see a window, 0 where these have as many as all others.
+    """
 
     n_page: int
     n_ctx: int
     type_k: QuantType
     type_v: QuantType
     n_state: int = 0
+    n_page_window: int = 0
 
 
 @dataclass(slots=True)
@@ -73,20 +77,24 @@ class Builder:
         """Position of each token in its sequence (n_tok,)."""
         return self.g.input("positions", (self.batch.n_tok,), I32)
 
-    @property
-    def slots(self) -> Tensor:
-        """Cache slot of each token (n_tok,)."""
-        return self.g.input("slots", (self.batch.n_tok,), I32)
+    def slots(self, window: int = 0) -> Tensor:
+        """Cache slot of each token (n_tok,), in layers that see `window` keys or all."""
+        return self.g.input(f"slots{self._kind(window)}", (self.batch.n_tok,), I32)
 
     @property
     def seq_ids(self) -> Tensor:
         """Row of the block table that each token belongs to (n_tok,)."""
         return self.g.input("seq_ids", (self.batch.n_tok,), I32)
 
-    @property
-    def block_table(self) -> Tensor:
-        """Pages of each sequence in the order of its tokens (n_seq, n_page_max)."""
-        return self.g.input("block_table", (self.batch.n_seq, pages_for(self.cache.n_ctx)), I32)
+    def block_table(self, window: int = 0) -> Tensor:
+        """Pages of each sequence in the order of its tokens (n_seq, n_page_max); in layers that see
+        `window` keys, those that have left it may be any."""
+        shape = (self.batch.n_seq, pages_for(self.cache.n_ctx))
+        return self.g.input(f"block_table{self._kind(window)}", shape, I32)
+
+    def _kind(self, window: int) -> str:
+        """The suffix of the inputs of layers that keep a window's pages alone."""
+        return "_window" if window and self.cache.n_page_window else ""
 
     @property
     def out_rows(self) -> Tensor:
@@ -109,18 +117,25 @@ class Builder:
         """Recurrent states of layer `il` (n_state, n) f32."""
         return self.g.cache(f"state_{name}.{il}", (self.cache.n_state, n), F32)
 
-    def cache_k(self, il: int, n_head_kv: int, head_dim: int) -> Tensor:
+    def cache_k(self, il: int, n_head_kv: int, head_dim: int, window: int = 0) -> Tensor:
         """Keys of layer `il` (n_page, n_head_kv, PAGE_SIZE, head_dim)."""
-        return self._cache(f"cache_k.{il}", n_head_kv, head_dim, self.cache.type_k)
+        n_page = self._n_page(window)
+        return self._cache(f"cache_k.{il}", n_page, n_head_kv, head_dim, self.cache.type_k)
 
-    def cache_v(self, il: int, n_head_kv: int, head_dim: int) -> Tensor:
+    def cache_v(self, il: int, n_head_kv: int, head_dim: int, window: int = 0) -> Tensor:
         """Values of layer `il` (n_page, n_head_kv, PAGE_SIZE, head_dim)."""
-        return self._cache(f"cache_v.{il}", n_head_kv, head_dim, self.cache.type_v)
+        n_page = self._n_page(window)
+        return self._cache(f"cache_v.{il}", n_page, n_head_kv, head_dim, self.cache.type_v)
 
-    def _cache(self, name: str, n_head_kv: int, head_dim: int, dtype: QuantType) -> Tensor:
+    def _n_page(self, window: int) -> int:
+        return (self.cache.n_page_window if window else 0) or self.cache.n_page
+
+    def _cache(
+        self, name: str, n_page: int, n_head_kv: int, head_dim: int, dtype: QuantType
+    ) -> Tensor:
         if head_dim % dtype.block_size:
             raise ModelError(
                 f"{self.weights.source}: a KV cache of type {dtype.name} needs heads of a multiple "
                 f"of {dtype.block_size} elements, and this model's have {head_dim}; use F16 or F32"
             )
-        return self.g.cache(name, (self.cache.n_page, n_head_kv, PAGE_SIZE, head_dim), dtype)
+        return self.g.cache(name, (n_page, n_head_kv, PAGE_SIZE, head_dim), dtype)

@@ -10,14 +10,16 @@ from gguf_run.arch.layers import post_norm
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
+N_LAYER_OF_32B = 64
+
 
 @architecture("exaone4")
 def exaone4(b: Builder) -> Tensor:
     rope, factors = rope_params(b, RopeMode.NEOX), rope_factors(b)
-    has_windows = b.hp.keys.integer("attention.sliding_window", 0, low=0) > 0
+    has_windows = b.hp.n_layer == N_LAYER_OF_32B
 
     def attend(b: Builder, x: Tensor, il: int) -> Tensor:
-        params = attention_params(b, window(b, il, period=4))
+        params = attention_params(b, window(b, il, 4, default=4096) if has_windows else 0)
         rotates = params.window or not has_windows
         return attention(b, x, il, rope if rotates else None, factors, params)
 

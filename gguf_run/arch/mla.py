@@ -98,9 +98,9 @@ def _absorbed(
     v_b = b.weight(f"blk.{il}.attn_v_b.weight", n_head, m.n_value, m.n_latent)
     q = warmed(b, g.concat(g.mul_mat_batched(k_b, q_nope), q_rot))
     row = g.concat(heads(b, c, m.n_latent), k_rot)
-    keys = g.set_rows(b.cache_k(il, 1, m.n_latent + m.n_rot), row, b.slots)
+    keys = g.set_rows(b.cache_k(il, 1, m.n_latent + m.n_rot), row, b.slots())
     values = g.view(keys, 0, m.n_latent)
-    found = g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table, m.scores)
+    found = g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table(), m.scores)
     return g.mul_mat_batched(v_b, found)
 
 
@@ -111,8 +111,8 @@ def _expanded(
     g, n_head, width = b.g, b.hp.n_head[il], m.n_nope + m.n_value
     kv = heads(b, linear(b, c, f"blk.{il}.attn_kv_b", n_head * width), width)
     k = g.concat(g.view(kv, 0, m.n_nope), k_rot)
-    keys = g.set_rows(b.cache_k(il, n_head, m.n_nope + m.n_rot), k, b.slots)
+    keys = g.set_rows(b.cache_k(il, n_head, m.n_nope + m.n_rot), k, b.slots())
     v = g.view(kv, m.n_nope, width)
-    values = g.set_rows(b.cache_v(il, n_head, m.n_value), v, b.slots)
+    values = g.set_rows(b.cache_v(il, n_head, m.n_value), v, b.slots())
     q = warmed(b, g.concat(q_nope, q_rot))
-    return g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table, m.scores)
+    return g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table(), m.scores)
