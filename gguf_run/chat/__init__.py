@@ -1,13 +1,21 @@
 """Chats: messages to text by a model's template, and a model's text to replies."""
 
 from gguf_run.chat.builtin import BUILTIN
+from gguf_run.chat.forms import ReplyForm
 from gguf_run.chat.limits import Limits
+from gguf_run.chat.parser import ReplyParser
+from gguf_run.chat.reply import Delta, Reply, ToolCall
 from gguf_run.chat.template import ChatTemplate, has_template, load_template, template_names
 
 __all__ = [
     "BUILTIN",
     "ChatTemplate",
+    "Delta",
     "Limits",
+    "Reply",
+    "ReplyForm",
+    "ReplyParser",
+    "ToolCall",
     "has_template",
     "load_template",
     "template_names",

@@ -9,7 +9,9 @@ from typing import Any
 
 from gguf_run.chat.abilities import Abilities, Message
 from gguf_run.chat.builtin import BUILTIN, builtin_source, detect
+from gguf_run.chat.forms import ReplyForm
 from gguf_run.chat.limits import Limits
+from gguf_run.chat.parser import ReplyParser
 from gguf_run.chat.plain import plain, with_reasoning
 from gguf_run.chat.rendering import CompiledTemplate
 from gguf_run.errors import ModelError
@@ -141,6 +143,18 @@ class ChatTemplate:
         variant = self._tools if tools else self._plain
         fitting = variant.abilities.fit([with_reasoning(message) for message in copies])
         return variant.compiled.render({**values, "messages": fitting}, n_input)
+
+    def reply_parser(
+        self, prompt: str = "", tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> ReplyParser:
+        """What takes this model's answers apart while they come.
+
+        Args:
+            prompt: the rendered text that the model continues; it may begin the reasoning.
+            tools: as they were rendered.
+        """
+        source = self.tool_source if tools else self.source
+        return ReplyParser(ReplyForm.of(source), prompt, tools)
 
 
 class _Variant:

@@ -97,7 +97,7 @@ TIME = {
     "a literal of many digits": "{{ " + "9" * 4000 + " }}",
     "equal keys": "{% set t %}{% for i in range(100000) %}{{ i * 2305843009213693951 }},"
     "{% endfor %}{% endset %}{{ t.split(',')|map('int')|unique|list|length }}",
-    "equal keys by range": "{{ range(0, 2305843009213693951 * 4, 2305843009213693951)|unique|list }}"
+    "equal keys by range": "{{ range(0, 10 ** 18 * 9, 2 ** 61 - 1)|unique|list }}"
     "{{ range(2 ** 60) }}",
     "comparing lists that share": _LISTS + "{% set a = ns.v %}" + _LISTS + "{{ a == ns.v }}",
     "finding in lists that share": _LISTS + "{{ ns.v in [[ns.v, 1], [ns.v, 2]] }}",

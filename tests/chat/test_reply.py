@@ -1,0 +1,466 @@
+# ruff: noqa: RUF001 (marks of families that are written with full-width characters)
+"""Replies of many families, taken apart whole and in pieces of every size."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat.conversations import TOOLS
+from gguf_run.chat import ChatTemplate, Delta, Reply, ReplyForm, ReplyParser
+
+KOELN: dict[str, Any] = {"city": "Köln"}
+CALL = '{"name": "get_weather", "arguments": {"city": "Köln"}}'
+WEATHER = ("get_weather", KOELN)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A reply of a family that shows `sign` in its template, and what it says."""
+
+    name: str
+    sign: str
+    text: str
+    content: str = ""
+    reasoning: str = ""
+    calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    prompt: str = ""
+    ids: tuple[str, ...] = ()
+
+
+HARMONY = "<|start|><|channel|><|message|>"
+THINK = "<think></think><tool_call>"
+CASES = [
+    Case("plain", "", "Hello\n\nworld \n", "Hello\n\nworld \n"),
+    Case("no reasoning in this family", "", "<think>a</think>b", "<think>a</think>b"),
+    Case("thoughts", THINK, "<think>\nhm\n</think>\n\nHi.", "Hi.", "hm"),
+    Case("space before thoughts", THINK, "\n<think>hm</think>Hi", "Hi", "hm"),
+    Case(
+        "thoughts that the prompt begins", THINK, "hm\n</think>\n\nHi", "Hi", "hm", (), "<think>\n"
+    ),
+    Case("thoughts that the prompt ends", THINK, "Hi", "Hi", "", (), "<think>\n\n</think>\n\n"),
+    Case("thoughts without end", THINK, "<think>hm, and", "", "hm, and"),
+    Case("no thoughts", THINK, "Hi <there>", "Hi <there>"),
+    Case("a tag in the text", THINK, "The tag <think> begins", "The tag <think> begins"),
+    Case("empty thoughts", THINK, "<think>\n\n</think>\n\nHi", "Hi"),
+    Case("seed's thoughts", "</seed:think>", "<seed:think>a</seed:think>b", "b", "a"),
+    Case("mistral's thoughts", "[/THINK]", "[THINK]a[/THINK]b", "b", "a"),
+    Case("gemma's thoughts", "<channel|>", "<|channel>thought\na\n<channel|>b", "b", "a"),
+    Case(
+        "granite's answer",
+        "</think><|start_of_role|>",
+        "<think>a</think><response>b\n</response>",
+        "b",
+        "a",
+    ),
+    Case("hermes", THINK, f"<tool_call>\n{CALL}\n</tool_call>", calls=(WEATHER,)),
+    Case(
+        "hermes, two and a word",
+        THINK,
+        f"<think>hm</think>\n\nOne moment.\n<tool_call>{CALL}</tool_call>\n"
+        '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>',
+        "One moment.",
+        "hm",
+        (WEATHER, ("now", {})),
+    ),
+    Case("hermes without end", THINK, f"<tool_call>\n{CALL}", calls=(WEATHER,)),
+    Case("hermes, cut off", THINK, '<tool_call>\n{"name": "now', '<tool_call>\n{"name": "now'),
+    Case(
+        "hermes, end mark in a string",
+        THINK,
+        '<tool_call>{"name": "now", "arguments": {"a": "</tool_call>\\"}"}}</tool_call>',
+        calls=(("now", {"a": '</tool_call>"}'}),),
+    ),
+    Case(
+        "hermes, no JSON",
+        THINK,
+        "<tool_call>{not json}</tool_call> ok",
+        "<tool_call>{not json}</tool_call> ok",
+    ),
+    Case("hermes by default", "", f"<tool_call>{CALL}</tool_call>", calls=(WEATHER,)),
+    Case(
+        "hermes, arguments as text",
+        THINK,
+        '<tool_call>{"name": "now", "arguments": "{\\"a\\": 1}"}</tool_call>',
+        calls=(("now", {"a": 1}),),
+    ),
+    Case(
+        "qwen's tags",
+        THINK,
+        "<tool_call>\n<function=get_weather>\n<parameter=city>\n7\n</parameter>\n"
+        "<parameter=days>\n[1, 2]\n</parameter>\n<parameter=free>\ntwo\nlines\n</parameter>\n"
+        "</function>\n</tool_call>",
+        calls=(("get_weather", {"city": "7", "days": [1, 2], "free": "two\nlines"}),),
+    ),
+    Case(
+        "glm's tags",
+        THINK,
+        "<think>a</think>\n<tool_call>get_weather\n<arg_key>city</arg_key>\n"
+        "<arg_value>12</arg_value>\n<arg_key>days</arg_key>\n<arg_value>[1]</arg_value>\n"
+        "</tool_call>\n<tool_call>now\n</tool_call>",
+        "",
+        "a",
+        (("get_weather", {"city": "12", "days": [1]}), ("now", {})),
+    ),
+    Case(
+        "mistral's list",
+        "[TOOL_CALLS]",
+        '[TOOL_CALLS] [{"name": "now", "arguments": {"a": "]"}, "id": "abc123def"}]',
+        calls=(("now", {"a": "]"}),),
+        ids=("abc123def",),
+    ),
+    Case(
+        "mistral's marks",
+        "[TOOL_CALLS]",
+        'Wait.[TOOL_CALLS]now[CALL_ID]a1[ARGS]{"a": {"b": [1]}}[TOOL_CALLS]now[ARGS]{}',
+        "Wait.",
+        calls=(("now", {"a": {"b": [1]}}), ("now", {})),
+    ),
+    Case("mistral's end", "[TOOL_CALLS]", "[TOOL_CALLS]now{}", calls=(("now", {}),)),
+    Case("mistral, cut off", "[TOOL_CALLS]", 'a [TOOL_CALLS][{"n', 'a [TOOL_CALLS][{"n'),
+    Case(
+        "llama",
+        "<|python_tag|>",
+        '{"name": "now", "parameters": {"a": "}"}}',
+        calls=(("now", {"a": "}"}),),
+    ),
+    Case(
+        "llama, tagged, two",
+        "<|python_tag|>",
+        '<|python_tag|>{"type": "function", "name": "now", "parameters": {}}; '
+        '{"name": "now", "parameters": {"b": 1}}',
+        calls=(("now", {}), ("now", {"b": 1})),
+    ),
+    Case("llama, JSON as an answer", "<|python_tag|>", '{"a": 1}', '{"a": 1}'),
+    Case("llama, a name as an answer", "<|python_tag|>", '{"name": "x"}', '{"name": "x"}'),
+    Case("llama, JSON inside", "<|python_tag|>", f"See: {CALL}", f"See: {CALL}"),
+    Case("llama, cut off", "<|python_tag|>", '{ "na', '{ "na'),
+    Case(
+        "deepseek",
+        "</think><｜tool▁call▁begin｜>",
+        "hm</think>ok<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n"
+        '```json\n{"a": 1}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>'
+        "now\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        "ok",
+        "hm",
+        (("now", {"a": 1}), ("now", {})),
+        "<think>\n",
+    ),
+    Case(
+        "deepseek 3.1",
+        "</think><｜tool▁call▁begin｜>",
+        '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{"a": 1}<｜tool▁call▁end｜>'
+        "<｜tool▁calls▁end｜>",
+        calls=(("now", {"a": 1}),),
+    ),
+    Case(
+        "deepseek 3.2",
+        "</think>DSML",
+        'a</think>b\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name="now">\n'
+        '<｜DSML｜parameter name="x" string="true">7</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+        "</｜DSML｜function_calls>",
+        "b",
+        "a",
+        (("now", {"x": 7}),),
+        "<think>",
+    ),
+    Case(
+        "kimi",
+        "<|tool_call_begin|>",
+        "Ok<|tool_calls_section_begin|><|tool_call_begin|>functions.now:0"
+        '<|tool_call_argument_begin|>{"a": 1}<|tool_call_end|><|tool_calls_section_end|>',
+        "Ok",
+        calls=(("now", {"a": 1}),),
+        ids=("functions.now:0",),
+    ),
+    Case(
+        "minimax",
+        "<minimax:tool_call>",
+        '<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">1</parameter>\n'
+        '<parameter name="days">[1]</parameter>\n</invoke>\n<invoke name="now">\n</invoke>\n'
+        "</minimax:tool_call>",
+        calls=(("get_weather", {"city": "1", "days": [1]}), ("now", {})),
+    ),
+    Case(
+        "seed",
+        "<seed:tool_call>",
+        "<seed:tool_call>\n<function=now>\n<parameter=a>1</parameter>\n</function>\n"
+        "</seed:tool_call>",
+        calls=(("now", {"a": 1}),),
+    ),
+    Case(
+        "command-r7b",
+        "<|END_THINKING|><|START_ACTION|>",
+        "<|START_THINKING|>I plan<|END_THINKING|><|START_ACTION|>[\n"
+        '    {"tool_call_id": "0", "tool_name": "now", "parameters": {}}\n]<|END_ACTION|>',
+        "",
+        "I plan",
+        (("now", {}),),
+        ids=("0",),
+    ),
+    Case(
+        "command-r7b's answer",
+        "<|END_THINKING|><|START_ACTION|>",
+        "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>",
+        "b",
+        "a",
+    ),
+    Case(
+        "command-r",
+        "Action:",
+        'Action: ```json\n[\n  {"tool_name": "now", "parameters": {"a": 1}}\n]```',
+        calls=(("now", {"a": 1}),),
+    ),
+    Case(
+        "lfm",
+        "<|tool_call_start|>",
+        "<|tool_call_start|>[get_weather(city='a, b', days=[1, 2]), now()]<|tool_call_end|>Wait.",
+        "Wait.",
+        calls=(("get_weather", {"city": "a, b", "days": [1, 2]}), ("now", {})),
+    ),
+    Case(
+        "lfm, Python that computes",
+        "<|tool_call_start|>",
+        "<|tool_call_start|>[f(a=9**9**9)]<|tool_call_end|>",
+        "<|tool_call_start|>[f(a=9**9**9)]<|tool_call_end|>",
+    ),
+    Case(
+        "granite's call",
+        "<|tool_call|>",
+        '<|tool_call|>[{"name": "now", "arguments": {}}]',
+        calls=(("now", {}),),
+    ),
+    Case(
+        "phi's call",
+        "<|tool_call|>",
+        '<|tool_call|>[{"name": "now", "arguments": {}}]<|/tool_call|>',
+        calls=(("now", {}),),
+    ),
+    Case("nemotron", "<TOOLCALL>", f"<TOOLCALL>[{CALL}]</TOOLCALL>", calls=(WEATHER,)),
+    Case("hunyuan", "<tool_calls>", f"<tool_calls>[{CALL}]</tool_calls>", calls=(WEATHER,)),
+    Case(
+        "apertus",
+        "<|tools_prefix|>",
+        '<|tools_prefix|>[{"now": {"a": 1}}, {"now": {}}]<|tools_suffix|>',
+        calls=(("now", {"a": 1}), ("now", {})),
+    ),
+    Case(
+        "functionary", "<function=", '<function=now>{"a": 1}</function>', calls=(("now", {"a": 1}),)
+    ),
+    Case(
+        "minicpm",
+        '<function name="',
+        '<function name="now"><param name="a">x</param></function>',
+        calls=(("now", {"a": "x"}),),
+    ),
+    Case("firefunction", "functools", f"functools[{CALL}]", calls=(WEATHER,)),
+    Case(
+        "gemma",
+        "<tool_call|><channel|>",
+        '<|tool_call>call:now{a:<|"|>x: {y}<|"|>,b:{c:[1,true]},d:null}<tool_call|>',
+        calls=(("now", {"a": "x: {y}", "b": {"c": [1, True]}, "d": None}),),
+    ),
+    Case(
+        "harmony",
+        HARMONY,
+        "<|channel|>analysis<|message|>I think.<|end|><|start|>assistant<|channel|>final<|message|>"
+        "Hi\n there ",
+        "Hi\n there ",
+        "I think.",
+        prompt="<|start|>user<|message|>q<|end|><|start|>assistant",
+    ),
+    Case(
+        "harmony, a call",
+        HARMONY,
+        "<|channel|>analysis<|message|>Look.<|end|><|start|>assistant<|channel|>commentary "
+        'to=functions.now <|constrain|>json<|message|>{"a": 1}<|call|>',
+        "",
+        "Look.",
+        (("now", {"a": 1}),),
+    ),
+    Case(
+        "harmony, a call whose end is not shown, and a word before",
+        HARMONY,
+        "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant "
+        'to=functions.now<|channel|>commentary json<|message|>{"a": 1}',
+        "One moment.",
+        "",
+        (("now", {"a": 1}),),
+    ),
+    Case(
+        "harmony, two thoughts",
+        HARMONY,
+        "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>b"
+        "<|end|>",
+        "",
+        "a\n\nb",
+    ),
+    Case(
+        "harmony, begun by the prompt",
+        HARMONY,
+        "Hi.",
+        "Hi.",
+        prompt="<|start|>assistant<|channel|>final<|message|>",
+    ),
+    Case("harmony without channels", HARMONY, "Hi.", "Hi.", prompt="<|start|>assistant"),
+    Case(
+        "harmony, a broken call",
+        HARMONY,
+        "<|channel|>commentary to=functions.now<|message|>{oh",
+        "{oh",
+    ),
+]
+
+
+def parsed(case: Case, pieces: list[str]) -> list[Delta]:
+    parser = ReplyParser(ReplyForm.of(case.sign), case.prompt, TOOLS)
+    deltas = [delta for piece in pieces for delta in parser.push(piece)]
+    return deltas + parser.finish()
+
+
+def said(case: Case, deltas: list[Delta]) -> tuple[Any, ...]:
+    reply = Reply.of(deltas)
+    calls = tuple((call.name, json.loads(call.arguments)) for call in reply.tool_calls)
+    return reply.content, reply.reasoning, calls
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_reply_is_taken_apart(case: Case) -> None:
+    expected = (case.content, case.reasoning, case.calls)
+    assert said(case, parsed(case, [case.text])) == expected
+    ids = tuple(call.id for call in Reply.of(parsed(case, [case.text])).tool_calls)
+    assert ids == case.ids or (not case.ids and len(set(ids)) == len(case.calls))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_reply_in_pieces_is_the_same(case: Case) -> None:
+    expected = (case.content, case.reasoning, case.calls)
+    assert said(case, parsed(case, list(case.text))) == expected
+    draw = random.Random(0)
+    for _ in range(20):
+        cuts = sorted(draw.choices(range(len(case.text) + 1), k=draw.randint(1, 8)))
+        pieces = [case.text[a:b] for a, b in zip([0, *cuts], [*cuts, None], strict=True)]
+        assert said(case, parsed(case, pieces)) == expected
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_has_been_shown_is_never_taken_back(case: Case) -> None:
+    for n in range(len(case.text)):
+        parser = ReplyParser(ReplyForm.of(case.sign), case.prompt, TOOLS)
+        shown = Reply.of(parser.push(case.text[:n]))
+        assert case.content.startswith(shown.content)
+        assert case.reasoning.startswith(shown.reasoning)
+        assert shown.tool_calls == () or case.calls
+
+
+def test_text_is_shown_as_it_comes() -> None:
+    parser = ReplyParser(ReplyForm.of(THINK), "", TOOLS)
+    shown = [
+        parser.push(piece) for piece in ("<thi", "nk>I", " see", "</", "think>", "\nHi", " <b", ">")
+    ]
+    texts = [[(d.kind, d.text) for d in deltas] for deltas in shown]
+    assert texts == [
+        [],
+        [("reasoning", "I")],
+        [("reasoning", " see")],
+        [],
+        [],
+        [("content", "Hi")],
+        [("content", " <b")],
+        [("content", ">")],
+    ]
+
+
+def test_without_tools_nothing_is_a_call() -> None:
+    text = f"<tool_call>{CALL}</tool_call>"
+    parser = ReplyParser(ReplyForm.of(THINK))
+    assert Reply.of([*parser.push(text), *parser.finish()]).content == text
+
+
+def test_calls_without_id_get_one_of_nine_letters_and_digits() -> None:
+    parser = ReplyParser(ReplyForm.of(THINK), "", TOOLS)
+    calls = Reply.of(parser.push(f"<tool_call>{CALL}</tool_call>" * 2)).tool_calls
+    assert len({call.id for call in calls}) == 2
+    assert all(len(call.id) == 9 and call.id.isalnum() for call in calls)
+
+
+def test_a_template_makes_the_parser_of_its_family() -> None:
+    template = ChatTemplate(
+        "{% for m in messages %}{{ m.content }}{% endfor %}<think>\n{# </think> [TOOL_CALLS] #}"
+    )
+    prompt = template.render([{"role": "user", "content": "q"}])
+    parser = template.reply_parser(prompt, TOOLS)
+    reply = Reply.of([*parser.push("hm</think>[TOOL_CALLS]now{}"), *parser.finish()])
+    assert (reply.reasoning, reply.content, reply.tool_calls[0].name) == ("hm", "", "now")
+
+
+SIGNS = sorted({case.sign for case in CASES})
+MARKS = [
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "<|channel|>",
+    "<|message|>",
+    "<|end|>",
+    "<|start|>",
+    "<function=",
+    "<parameter=",
+    "<arg_key>",
+    "<|python_tag|>",
+    "final",
+    "to=f",
+    "a",
+    "<",
+    "|",
+    "{",
+    "}",
+    "[",
+    "]",
+    '"',
+    "\\",
+    ";",
+    "now",
+]
+MARKS += [" ", "\n", '{"name": "now", "arguments": {}}', '{"name"', '{"b": 1}']
+UNITS = [
+    "<tool_call>",
+    "</tool_call>",
+    "<",
+    "[TOOL_CALLS]",
+    "{",
+    "<function=",
+    "<parameter=a>",
+    "<arg_key>",
+    ";",
+    " ",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(sign=st.sampled_from(SIGNS), parts=st.lists(st.sampled_from(MARKS), max_size=12))
+def test_any_text_is_taken_apart_the_same_way_in_any_pieces(sign: str, parts: list[str]) -> None:
+    case = Case("", sign, "".join(parts))
+    assert said(case, parsed(case, parts)) == said(case, parsed(case, [case.text]))
+    assert said(case, parsed(case, list(case.text))) == said(case, parsed(case, [case.text]))
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize(
+    "unit",
+    ["<tool_call>", "</tool_call>", "<", "[TOOL_CALLS]", "{", "<function=", "<arg_key>", " "],
+)
+def test_long_hostile_replies_take_linear_time(sign: str, unit: str) -> None:
+    case = Case("", sign, "<tool_call><function=a>" + unit * (40_000 // len(unit)))
+    begin = time.monotonic()
+    parsed(case, [case.text[i : i + 20] for i in range(0, len(case.text), 20)])
+    assert time.monotonic() - begin < 3
