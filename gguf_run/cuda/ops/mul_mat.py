@@ -25,7 +25,7 @@ MAX_WARPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Rows x tokens of a block and of a warp of mul_mat_mma.cuh; blocks that an SM holds at once."""
+    """Rows x tokens of a block and of a warp of mul_mat_mma.cuh; blocks an SM holds at once."""
 
     rows: int
     tokens: int
@@ -228,12 +228,17 @@ def _tile(device: Device, n_tok: int) -> Tile:
 def _n_split(device: Device, p: Product, tile: Tile) -> int:
     """How many blocks share a tile's sums, so that the last wave of blocks is not a thin one.
 
-    Work takes `waves / n_split`; writing and reading the partial sums about 2% of it a split.
+    Counted in steps of DEPTH: what a block needs to begin and to write its results are about four,
+    and four more where the results are partial sums, written and read once more (measured on an
+    H200).
     """
     n_tile = -(-p.n_out // tile.rows) * -(-p.n_tok // tile.tokens)
-    slots = device.n_sm * tile.per_sm
-    most = max(1, min(16, p.n_in // DEPTH // 4))
-    return min(range(1, most + 1), key=lambda n: -(-n_tile * n // slots) / n + 0.02 * n)
+    slots, n_step = device.n_sm * tile.per_sm, p.n_in / DEPTH
+
+    def steps(n: int) -> float:
+        return -(-n_tile * n // slots) * (n_step / n + (4 if n == 1 else 8))
+
+    return min(range(1, max(1, min(16, int(n_step) // 4)) + 1), key=steps)
 
 
 def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
