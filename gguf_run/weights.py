@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from gguf_run.errors import ModelError
 from gguf_run.loader import GGUFFile, TensorInfo
@@ -11,15 +14,16 @@ from gguf_run.loader import GGUFFile, TensorInfo
 
 @dataclass(slots=True)
 class WeightTable:
-    """What the file holds, and which of it an architecture asked for."""
+    """What the file holds, and which of it an architecture asked for; `data` gives the bytes."""
 
     tensors: Mapping[str, TensorInfo]
     source: str
+    data: Callable[[str], npt.NDArray[np.uint8]]
     used: set[str] = field(default_factory=set)
 
     @classmethod
     def from_gguf(cls, file: GGUFFile) -> WeightTable:
-        return cls(file.tensors, str(file.path))
+        return cls(file.tensors, str(file.path), file.data)
 
     def find(self, name: str, shape: tuple[int, ...]) -> TensorInfo | None:
         """The tensor `name`, or None where the file has none.
@@ -46,6 +50,11 @@ class WeightTable:
                 "the file is incomplete or of another model than its metadata says"
             )
         return info
+
+    def number(self, name: str) -> float | None:
+        """The only element of the tensor `name`, or None where the file has none."""
+        info = self.find(name, (1,))
+        return None if info is None else float(info.type.decode(self.data(name)).item())
 
     @property
     def unused(self) -> list[str]:

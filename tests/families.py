@@ -243,6 +243,9 @@ FAMILIES: dict[str, Variant] = {
             "expert_weights_norm": True,
         },
     ),
+    # A scale a matrix
+    "llama-scales": _row("llama", "qkv_bias", "scales"),
+    "qwen3moe-scales": moe("qwen3moe", "qk_norm", "scales", keys=FINE),
     # Extreme values
     "qwen3-huge": _row("qwen3", "qk_norm", "steep_k", "huge"),
     "qwen3moe-huge": moe("qwen3moe", "qk_norm", "steep_k", "huge", keys=FINE, seed=1),

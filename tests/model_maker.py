@@ -188,6 +188,8 @@ class Maker:
             values = self.rng.standard_normal(shape) * (gain / np.sqrt(shape[-1]))
             data = gguf.quants.quantize(values.astype(np.float32), kind)
         self._writer.add_tensor(f"{name}.weight", data, raw_dtype=kind)
+        if self.has("scales") and name.startswith("blk.") and not name.endswith("gate_inp"):
+            self.vector(f"{name}.scale", shape[0] if len(shape) == 3 else 1)
 
     def norm(self, name: str, n: int) -> None:
         """The weight of a norm, and its bias where the family has them."""

@@ -53,8 +53,10 @@ def layer_norm_heads(b: Builder, x: Tensor, name: str) -> Tensor:
 
 
 def linear(b: Builder, x: Tensor, name: str, n_out: int) -> Tensor:
-    """x @ w.T, plus the bias where the file has one."""
+    """x @ w.T, times the scale and plus the bias where the file has them."""
     y = b.g.mul_mat(b.weight(f"{name}.weight", n_out, x.shape[-1]), x)
+    factor = b.weights.number(f"{name}.scale")
+    y = y if factor is None else b.g.scale(y, factor)
     bias = b.maybe(f"{name}.bias", n_out)
     return y if bias is None else b.g.add(y, bias)
 

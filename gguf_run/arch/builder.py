@@ -65,6 +65,10 @@ class Builder:
         """The tensor `name` of `shape` as one row of all its elements."""
         return self.g.weight(name, (prod(shape),), self.weights.require(name, shape).type)
 
+    def column(self, name: str, n: int) -> Tensor:
+        """The tensor `name` of `n` elements as rows of one (n, 1)."""
+        return self.g.weight(name, (n, 1), self.weights.require(name, (n,)).type)
+
     # Inputs, all i32
 
     @property

@@ -79,8 +79,17 @@ def experts(
 def _expert_linear(b: Builder, x: Tensor, name: str, n_out: int, ids: Tensor) -> Tensor:
     n_expert = b.hp.keys.integer("expert_count")
     y = b.g.mul_mat_id(b.weight(f"{name}.weight", n_expert, n_out, x.shape[-1]), x, ids)
+    if b.has(f"{name}.scale"):
+        y = _scaled_by_expert(b, y, b.column(f"{name}.scale", n_expert), ids)
     bias = b.maybe(f"{name}.bias", n_expert, n_out)
     return y if bias is None else b.g.add_id(y, bias, ids)
+
+
+def _scaled_by_expert(b: Builder, x: Tensor, scales: Tensor, ids: Tensor) -> Tensor:
+    """x (n_tok, n_used, n) times scales (n_expert, 1) of the experts."""
+    g, n_row = b.g, ids.n_elements
+    factors = g.get_rows(scales, g.reshape(ids, n_row))
+    return g.reshape(g.moe_sum(g.reshape(x, n_row, 1, x.shape[2]), factors), *x.shape)
 
 
 def dense_then_experts(b: Builder, x: Tensor, il: int, router: RouterParams) -> Tensor:
