@@ -1,7 +1,7 @@
 // flash_attn_combine_f32: merges the parts of a split attention
 // out[r, :] = sum_s 2^(m[r, s] - top) sums[r, s, :] / (sum_s 2^(m[r, s] - top) l[r, s] + the sink's share)
 // workspace as flash_attn.cuh's Partial lays it out; sinks (n_head) f32 or null; out (n_row, d_v) f32
-// grid = n_row = n_tok * n_head, block = 128, shared memory = n_split floats
+// grid = n_row = n_tok * n_head, block = 128, shared memory = n_split floats, rounded up to eight
 // latency-bound: reads the parts once, from L2
 #include "flash_attn.cuh"
 

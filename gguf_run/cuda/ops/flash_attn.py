@@ -111,7 +111,8 @@ def flash_attn_ext(low: Lowering, step: Step) -> None:
         "flash_attn_combine_f32",
         grid=n_tok * n_head,
         block=128,
-        shared=4 * choice.n_split,
+        # Whole groups of eight: the compiler loads the unrolled loop's weights side by side.
+        shared=4 * (-(-choice.n_split // 8) * 8),
         args=[scratch, _sinks(low, t), low.at(t), attention_struct(t, choice), d_v],
         pdl=low.device.capability >= 90,
     )
