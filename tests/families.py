@@ -295,6 +295,33 @@ FAMILIES: dict[str, Variant] = {
     ),
     "gemma3-no-window": gemma("gemma3", *SANDWICH, "qk_norm"),
     "glm4": _row("glm4", "qkv_bias", "post_norms", "fused_ffn", n_rot=8),
+    "glm4-sections": _row("glm4", "qkv_bias", "post_norms", "fused_ffn", n_rot=8, keys=SECTIONS),
+    "glm4moe-sections": moe(
+        "glm4moe",
+        *("qkv_bias", "choice_bias"),
+        n_rot=8,
+        n_ff_shared=32,
+        ffn_norm=PRE_FFN,
+        keys={
+            **FINE,
+            **SIGMOID,
+            **SECTIONS,
+            "expert_shared_count": 1,
+            "leading_dense_block_count": 0,
+        },
+    ),
+    "qwen2vl": _row("qwen2vl", "qkv_bias", keys={"rope.dimension_sections": [3, 3, 2, 0]}),
+    "qwen3vl": _row(
+        "qwen3vl",
+        "qk_norm",
+        "tied",
+        keys={"rope.dimension_sections": [3, 3, 2, 0], "n_deepstack_layers": 0},
+    ),
+    "qwen3vlmoe": moe(
+        "qwen3vlmoe",
+        "qk_norm",
+        keys={**FINE, "rope.dimension_sections": [3, 3, 2, 0], "n_deepstack_layers": 3},
+    ),
     "chatglm": _row("chatglm", "fused_qkv", "qkv_bias", "fused_ffn", n_rot=8),
     # Layer norms
     "phi2": _row("phi2", *GPT, "head_bias", n_head_kv=4, n_rot=8, ffn_norm="", keys=EPS),

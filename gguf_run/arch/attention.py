@@ -40,6 +40,15 @@ def rope_params(b: Builder, mode: RopeMode) -> RopeParams:
     )
 
 
+def has_sections(b: Builder) -> bool:
+    """Whether RoPE turns parts of a head by places in an image (arXiv:2409.12191). A text has the
+    same position in all parts, which is RoPE over halves of the head."""
+    if b.hp.keys.get("rope.dimension_sections") is None:
+        return False
+    first, second = b.hp.keys.per_layer("rope.dimension_sections", 2, None)
+    return first > 0 and second > 0
+
+
 def rope_factors(b: Builder) -> Tensor | None:
     """Frequency divisors (n_rot / 2,), or None.
 

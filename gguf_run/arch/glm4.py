@@ -3,7 +3,7 @@ the dense model normalises what it adds, the mixture of experts scores experts b
 
 from __future__ import annotations
 
-from gguf_run.arch.attention import roped
+from gguf_run.arch.attention import has_sections, roped
 from gguf_run.arch.blocks import embed, ffn, head
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm, sandwich
@@ -14,7 +14,7 @@ from gguf_run.graph import Gating, RopeMode, Tensor
 
 @architecture("glm4")
 def glm4(b: Builder) -> Tensor:
-    rope = roped(b, RopeMode.NORM)
+    rope = roped(b, RopeMode.NEOX if has_sections(b) else RopeMode.NORM)
     return head(b, sandwich(b, embed(b), rope, ffn))
 
 

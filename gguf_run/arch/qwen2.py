@@ -1,5 +1,6 @@
-"""Qwen 2 and 2.5 (arXiv:2407.10671, arXiv:2412.15115): biases on q, k and v; and its mixture of
-experts, whose gates are not normalised and whose shared expert has a gate of its own."""
+"""Qwen 2 and 2.5 (arXiv:2407.10671, arXiv:2412.15115), with biases on q, k and v; the texts of
+Qwen2-VL (arXiv:2409.12191); and the mixture of experts, whose gates are not normalised and whose
+shared expert has a gate of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
 
-@architecture("qwen2")
+@architecture("qwen2", "qwen2vl")
 def qwen2(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), ffn))
 

@@ -1,5 +1,5 @@
-"""Qwen 3 (arXiv:2505.09388): q and k are RMS-normed per head before RoPE; no biases; and its
-mixture of experts, without a shared one."""
+"""Qwen 3 (arXiv:2505.09388): q and k are RMS-normed per head before RoPE; no biases; its mixture of
+experts, without a shared one; and the texts of Qwen3-VL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
 
-@architecture("qwen3")
+@architecture("qwen3", "qwen3vl")
 def qwen3(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), ffn))
 
 
-@architecture("qwen3moe")
+@architecture("qwen3moe", "qwen3vlmoe")
 def qwen3moe(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), qwen3moe_ffn))
 
