@@ -21,6 +21,10 @@ MAX_WIDTH = 1000
 MAX_SLOW_CHARS = 20_000
 """Input of filters that take quadratic time."""
 MAX_NUMBER_CHARS = 1000
+MAX_FORMAT_CHARS = 100_000
+MAX_SPEC_CHARS = 100
+MAX_PAIRS = 1 << 27
+"""Pairs of characters that one operation may compare."""
 
 
 def names(text: str) -> frozenset[str]:
@@ -48,7 +52,13 @@ def _replace(meter: Meter, text: Any, old: Any, new: Any, count: Any = None) -> 
     meter.room(len(text) + n * max(0, len(new) - len(old)))
 
 
+def _items(meter: Meter, value: Any, *args: Any, **kwargs: Any) -> None:
+    if hasattr(value, "__len__"):
+        meter.items(len(value))
+
+
 def _join(meter: Meter, value: Iterable[Any], d: Any = "", attribute: Any = None) -> None:
+    _items(meter, value)
     items = list(value)
     meter.room(meter.whole(items)[0] + len(items) * len(str(d)))
 
@@ -58,10 +68,18 @@ def _indent(
 ) -> None:
     n = len(width) if isinstance(width, str) else int(width)
     text = str(text)
-    meter.room(len(text) + (len(text.splitlines()) + 1) * max(0, n))
+    meter.room(len(text) + (_n_lines(meter, text) + 1) * max(0, n))
+
+
+def _n_lines(meter: Meter, text: str) -> int:
+    """At least as many as `str.splitlines` makes; their characters are all whitespace."""
+    n = len(text) if len(text) < MAX_SLOW_CHARS else 1 + sum(map(text.count, _SPACES))
+    meter.items(n)
+    return n
 
 
 def _rows(meter: Meter, value: Any, n: Any, fill_with: Any = None) -> None:
+    _items(meter, value)
     meter.items(int(n))
 
 
@@ -75,14 +93,20 @@ def _number(meter: Meter, value: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _sum(meter: Meter, value: Iterable[Any], attribute: Any = None, start: Any = 0) -> None:
+    _items(meter, value)
     items = list(value)
     if not isinstance(start, (int, float)):
         meter.items(len(items) * (1 + meter.whole(items)[0]) // 64)
 
 
-def _list(meter: Meter, value: Any) -> None:
-    if hasattr(value, "__len__"):
-        meter.items(len(value))
+def _trim(meter: Meter, text: Any, chars: Any = None) -> None:
+    _pairs(text, chars)
+
+
+def _pairs(text: Any, other: Any) -> None:
+    """Some searches take the product of both lengths, in the worst case."""
+    if isinstance(text, str) and isinstance(other, str) and len(text) * len(other) > MAX_PAIRS:
+        raise LimitError(f"searches for {len(other)} in {len(text)} characters")
 
 
 def _slow(meter: Meter, *args: Any, **kwargs: Any) -> None:
@@ -105,8 +129,15 @@ def _json(
     meter.room(chars * (1 + n))
 
 
+def format_length(text: str) -> None:
+    """Refuse formats that no one writes."""
+    if len(text) > MAX_FORMAT_CHARS:
+        raise LimitError(f"formats by a text of {len(text)} characters")
+
+
 def percent(meter: Meter, text: str, values: object) -> None:
     """`text % values`."""
+    format_length(text)
     n_chars = meter.whole(values)[0]
     total = len(text)
     for width, precision, kind in _PERCENT.findall(text):
@@ -123,6 +154,9 @@ def _percent_filter(meter: Meter, text: Any, *args: Any, **kwargs: Any) -> None:
 
 
 FILTER_CHECKS: Mapping[str, Check] = {
+    **dict.fromkeys(
+        names("groupby list map max min reject rejectattr select selectattr sort unique"), _items
+    ),
     "batch": _rows,
     "center": lambda meter, value, width=80: meter.room(int(width)),
     "float": _number,
@@ -130,7 +164,6 @@ FILTER_CHECKS: Mapping[str, Check] = {
     "indent": _indent,
     "int": _number,
     "join": _join,
-    "list": _list,
     "pprint": _slow,
     "replace": _replace,
     "round": _round,
@@ -139,6 +172,7 @@ FILTER_CHECKS: Mapping[str, Check] = {
     "sum": _sum,
     "title": _slow,
     "tojson": _json,
+    "trim": _trim,
     "urlize": _slow,
     "wordcount": _slow,
     "wordwrap": _slow,
@@ -161,14 +195,19 @@ def _expand_tabs(meter: Meter, text: str, tabsize: Any = 8) -> None:
 
 
 def _split(meter: Meter, text: str, sep: Any = None, maxsplit: Any = -1) -> None:
+    _pairs(text, sep)
     if isinstance(sep, str):
         meter.items(1 + text.count(sep))
-    elif len(text) > MAX_SLOW_CHARS:
-        meter.items(1 + sum(map(text.count, _SPACES)))
+    else:
+        _n_lines(meter, text)
+
+
+def _search(meter: Meter, text: str, other: Any = None, *bounds: Any) -> None:
+    _pairs(text, other)
 
 
 def _lines(meter: Meter, text: str, keepends: Any = False) -> None:
-    _split(meter, text)
+    _n_lines(meter, text)
 
 
 TEXT_METHODS: Mapping[str, Check | None] = {
@@ -176,10 +215,11 @@ TEXT_METHODS: Mapping[str, Check | None] = {
         names(
             "capitalize casefold count endswith find format format_map index isalnum isalpha "
             "isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle "
-            "isupper lower lstrip partition removeprefix removesuffix rfind rindex rpartition "
-            "rstrip startswith strip swapcase title upper"
+            "isupper lower partition removeprefix removesuffix "
+            "startswith swapcase title upper"
         )
     ),
+    **dict.fromkeys(names("lstrip rfind rindex rpartition rstrip strip"), _search),
     "center": _pad,
     "expandtabs": _expand_tabs,
     "join": lambda meter, text, items: _join(meter, items, text),
@@ -209,7 +249,10 @@ class BoundedFormatter(SandboxedFormatter):
 
     def format_field(self, value: Any, format_spec: str) -> Any:
         """The value as its format after the colon says."""
+        self._meter.step()
         self._meter.whole(value)
+        if len(format_spec) > MAX_SPEC_CHARS:
+            raise LimitError(f"formats by {len(format_spec)} characters behind a colon")
         for digits in _DIGITS.findall(format_spec):
             _width(self._meter, digits[:9])
         text = super().format_field(value, format_spec)

@@ -81,10 +81,14 @@ class Meter:
 
     def made(self, value: T) -> T:
         """Count the memory of a value that has been made, without what is inside of it."""
-        self._made += sys.getsizeof(value)
+        self.reserve(sys.getsizeof(value))
+        return value
+
+    def reserve(self, n_bytes: int) -> None:
+        """Count memory."""
+        self._made += n_bytes
         if self._made > self._max_made:
             raise LimitError(f"makes values of more than {self._max_made >> 20} MiB")
-        return value
 
     def whole(self, value: object) -> tuple[int, int]:
         """Characters and depth of a value with all that is inside of it, parts met twice counted

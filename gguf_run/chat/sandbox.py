@@ -30,6 +30,7 @@ from gguf_run.chat.guards import (
     TEXT_METHODS,
     BoundedFormatter,
     Check,
+    format_length,
     names,
     percent,
 )
@@ -55,6 +56,9 @@ _ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
 )
 _METHOD_OWNERS = (str, dict, list, tuple, float, LoopContext, Cycler)
 _LONGEST_DATE_FORMAT = 200
+_PART_BYTES = 96
+"""A number, or something undefined, that a literal holds and nothing else counts."""
+_MANY = 8
 
 
 class RaisedByTemplate(TemplateError):
@@ -74,6 +78,7 @@ class TextFormat:
             raise SecurityError("format() of a text that is marked as safe")
         if self._from_map:
             args, kwargs = (), *args
+        format_length(self._text)
         formatter = BoundedFormatter(self._environment, self._environment.meter)
         return formatter.vformat(self._text, args, kwargs)
 
@@ -148,7 +153,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             "cycler": Cycler,
             "dict": self._dict,
             "joiner": Joiner,
-            "namespace": TemplateNamespace,
+            "namespace": self._namespace,
             "raise_exception": self._raise_exception,
             "range": self._range,
             "strftime_now": self._strftime_now,
@@ -177,11 +182,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return _Each(self.meter, items)
 
     def made(self, value: Any) -> Any:
-        """A value that has just been made."""
+        """A value that a literal or a slice has just made."""
+        self.meter.step()
+        if isinstance(value, (list, tuple, dict)):
+            self.meter.reserve(_PART_BYTES * len(value))
         return self.meter.made(value)
 
     def compared(self, value: Any) -> Any:
         """A value that will be compared or hashed."""
+        self.meter.step()
         self.meter.whole(value)
         return value
 
@@ -272,17 +281,21 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self, obj = __self, __obj
         self.meter.step()
         owner = getattr(obj, "__self__", None) if isinstance(obj, _METHOD_KINDS) else None
-        if isinstance(owner, (str, list, dict, tuple)):
+        if owner is not None and owner is not self:
             args = tuple(map(self._in_hand, args))
             self._check_method(owner, obj.__name__, args, kwargs)
             result = super().call(__context, obj, *args, **kwargs)
             # The others give what there is already.
             made = isinstance(owner, str) or obj.__name__ == "copy"
             return self._fresh(result) if made else result
-        if isinstance(obj, LoopContext):
-            args = (self.each(args[0]), *args[1:]) if args else args
+        if isinstance(obj, TextFormat):
+            return self._fresh(super().call(__context, obj, *args, **kwargs))
+        if len(args) + len(kwargs) > _MANY:
+            self._fresh((*args, *kwargs.values()))
         if not isinstance(obj, (Macro, LoopContext, BlockReference)):
             return super().call(__context, obj, *args, **kwargs)
+        if isinstance(obj, LoopContext):
+            args = (self.each(args[0]), *args[1:]) if args else args
         self.meter.enter()
         try:
             return super().call(__context, obj, *args, **kwargs)
@@ -348,6 +361,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         args = tuple(map(self._in_hand, args))
         self.meter.whole([*args, *kwargs.values()])
         return self.meter.made(dict(*args, **kwargs))
+
+    def _namespace(self, *args: Any, **kwargs: Any) -> TemplateNamespace:
+        return TemplateNamespace(self._dict(*args, **kwargs))
 
     def _range(self, *args: int) -> range:
         for value in args:

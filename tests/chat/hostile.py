@@ -113,6 +113,20 @@ TIME = {
     "title": "{{ ('a' * 5000000)|title }}{{ 1/0 }}",
     "nested for": "{% for a in range(99) %}" * 10 + "{% endfor %}" * 10,
     "summing lists": "{{ (range(100000)|map('string')|map('list')|list)|sum(start=[]) }}",
+    "searching backwards": "{% set x = 'a' * 4000000 %}{{ x.rfind('a' * 1000000 ~ 'b' ~ x) }}"
+    "{{ (x ~ x).rfind('a' * 1000000 ~ 'b' ~ 'a' * 1000000) }}",
+    "splitting backwards": "{{ ('a' * 8000000).rsplit('a' * 1000000 ~ 'b' ~ 'a' * 1000000) }}",
+    "stripping many characters": "{{ ('a' * 4000000).strip('b' * 4000000 ~ 'a') }}",
+    "trimming many characters": "{{ ('a' * 4000000)|trim('b' * 4000000 ~ 'a') }}",
+    "comparing long texts": "{% set x = 'a' * 4000000 %}{% set y = 'a' * 4000000 %}"
+    "{% for i in range(100000) %}" + "{% if x == y %}{% endif %}" * 1000 + "{% endfor %}",
+    "what changes in a loop": _LISTS
+    + "{% set a = ns.v %}"
+    + _LISTS
+    + "{% for i in [1, 2] %}{{ loop.changed(a if i == 1 else ns.v) }}{% endfor %}",
+    "a format with many parts": "{% set ns = namespace() %}{% set ns.a = ns %}"
+    "{{ ('{0' ~ '.a' * 3000000 ~ '}').format(ns) }}",
+    "wrapping words with dashes": "{{ ('a-' * 10000)|wordwrap(3) }}" * 50 + "{{ 1/0 }}",
     "format again and again": _TWICE.replace("@", "{% set a = '{}'.format(i) %}"),
 }
 
@@ -156,6 +170,22 @@ MEMORY = {
     "keeping splits": _X + _KEEP.replace("@", "[ns.v, x.split('x')]"),
     "keeping lists of ranges": _KEEP.replace("@", "[ns.v, range(100000)|list]"),
     "keeping batches": _KEEP.replace("@", "[ns.v, range(10000)|batch(1)|list]"),
+    "keeping namespaces": "{% set d = dict(range(20000)|map('string')|batch(2)|list) %}"
+    + _KEEP.replace("@", "[ns.v, namespace(d)]"),
+    "keeping arguments": "{% macro m(ns) %}{% set ns.v = [ns.v, varargs] %}{% endmacro %}"
+    "{% set ns = namespace(v=0) %}{% for i in range(100000) %}{{ m(ns, *range(100000)) }}"
+    "{% endfor %}",
+    "keeping cyclers": _KEEP.replace("@", "[ns.v, cycler(*range(100000))]"),
+    "keeping what is undefined": _KEEP.replace("@", "[ns.v" + ", messages.x" * 5000 + "]"),
+    "keeping numbers": _KEEP.replace("@", "[ns.v" + ", loop.index" * 5000 + "]"),
+    "characters joined": "{{ ('é' * 8000000)|join('') }}",
+    "characters joined by method": "{{ ''.join('é' * 8000000) }}",
+    "characters sorted": "{{ ('é' * 8000000)|sort|length }}",
+    "characters selected": "{{ ('é' * 8000000)|select|list|length }}",
+    "lines indented": "{{ ('\n' * 8000000)|indent(0) }}",
+    "many percents": "{{ '%s' * 4000000 % messages }}",
+    "a long new format": "{{ ('{' ~ '}' * 4000000).format(1) }}",
+    "a long specification": "{{ '{:{}}'.format(1, '1 ' * 4000000) }}",
     "putting out": _X + "{% for i in range(100000) %}{{ x }}{% endfor %}",
     "putting out constants": "{% for i in range(100000) %}" + "x" * 90000 + "{% endfor %}",
     "capturing constants": "{% set t %}{% for i in range(100000) %}"
