@@ -66,9 +66,17 @@ def _parse(statement: str) -> PatternOp:
 
 _NORMED = "n = rms_norm(x); m = mul(n, w); c ?= cast(m);"
 _THREE = "q = mul_mat(wq, c); k = mul_mat(wk, c); v = mul_mat(wv, c);"
+_GLU = "|".join([*GLU_OPS, "swiglu_oai"])
 _GATED = "g = mul_mat(wg, c); u = mul_mat(wu, c);"
+_CACHED = "y = flash_attn_ext(qr, ks, vs); ks = set_rows(kc, kr); vs = set_rows(vc, v);"
 
 FUSIONS = (
+    Fusion(
+        "attn_decode",
+        f"qn = rms_norm(q); qm = mul(qn, wq); qr = rope(qm); {_CACHED}"
+        " kr = rope(km); km = mul(kn, wk); kn = rms_norm(k) keep: y ks vs",
+    ),
+    Fusion("attn_decode", f"qr = rope(q); {_CACHED} kr = rope(k) keep: y ks vs"),
     Fusion(
         "norm_mul_mats",
         f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
@@ -84,6 +92,20 @@ FUSIONS = (
     Fusion("rms_norm_mul", "n = rms_norm(x); y = mul(n, w)"),
     Fusion("rope_set_rows", "r = rope(x); y = set_rows(cache, r, slots)"),
     Fusion("mul_mat_add", "p = mul_mat(w, x); y = add(p, b)"),
+    Fusion(
+        "mul_mat_id_glu",
+        f"g = mul_mat_id(wg, x, i); h ?= add_id(g, bg, i); u = mul_mat_id(wu, x, i);"
+        f" v ?= add_id(u, bu, i); y = {_GLU}(h, v); c = cast(y)",
+    ),
+    Fusion(
+        "mul_mat_id_glu",
+        f"g = mul_mat_id(w, x, i); h ?= add_id(g, b, i); y = {_GLU}(h, h); c = cast(y)",
+    ),
+    Fusion(
+        "mul_mat_id_sum",
+        "p = mul_mat_id(w, x, i); q ?= add_id(p, b, i); s = moe_sum(q, m); y = add(s, r)",
+    ),
+    Fusion("mul_mat_id_sum", "p = mul_mat_id(w, x, i); q ?= add_id(p, b, i); s = moe_sum(q, m)"),
     Fusion("mul_mat_id_add", "p = mul_mat_id(w, x, i); y = add_id(p, b, i)"),
     Fusion("moe_router", "e = moe_ids(l); y = moe_weights(l, e) keep: e"),
     Fusion("moe_sum_add", "s = moe_sum(x, w); y = add(s, b)"),
@@ -198,9 +220,9 @@ def _bind(op: PatternOp, t: Tensor, match: Match) -> Match | None:
     if t.op in _COMMUTATIVE:
         orders.append(sources[::-1])
     for candidate in orders:
-        named = dict(zip(op.sources, candidate, strict=False))
-        if all(match.get(name, s) is s for name, s in named.items()):
-            return {**match, **named, op.name: t}
+        named = {**match}
+        if all(named.setdefault(n, s) is s for n, s in zip(op.sources, candidate, strict=False)):
+            return {**named, op.name: t}
     return None
 
 

@@ -48,6 +48,21 @@ STREAMS: Mapping[tuple[str, str], Stream] = MappingProxyType(
 """By generation and kind of product."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Attention of one token: up to `brief` keys a block has a query head and all keys; beyond,
+    `per_sm` blocks of a multiprocessor share the keys. `late_trigger` lets the kernel behind start
+    once the first keys are on their way, else at once."""
+
+    brief: int = 384
+    per_sm: int = 2
+    late_trigger: bool = True
+
+
+ATTENTION: Mapping[str, Attention] = MappingProxyType({BULK: Attention(), GENERIC: Attention()})
+"""By generation."""
+
+
 def generation(device: Device) -> str:
     """Which rows of the tables are the device's."""
     return BULK if device.capability >= 90 else GENERIC
@@ -56,3 +71,8 @@ def generation(device: Device) -> str:
 def stream(device: Device, kind: str) -> Stream:
     """The choice for a kind of product on `device`."""
     return STREAMS[generation(device), kind]
+
+
+def attention(device: Device) -> Attention:
+    """The choice for attention on `device`."""
+    return ATTENTION[generation(device)]

@@ -9,7 +9,7 @@ from cases import Case, run_case
 from emulated import emulated
 from op_cases import FAMILIES
 
-CASES = FAMILIES["stream_mul_mat"]
+CASES = [*FAMILIES["stream_mul_mat"], *FAMILIES["attn_decode"]]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -1,0 +1,194 @@
+"""Attention of one token with the norms and rotations before it and the append to the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gguf_run.cuda import tuning
+from gguf_run.cuda.device import Device
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.flash_attn import Choice, attention_struct
+from gguf_run.cuda.ops.rope import factors_of, rope_struct
+from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS
+from gguf_run.fusion import producer
+from gguf_run.graph import F32, Kind, NormParams, RopeParams, Tensor
+from gguf_run.plan import Step
+
+CACHES = ("F16", "Q8_0")
+HEAD_SIZES = (64, 96, 128, 256)
+SETS = (1, 2, 4)
+"""Query heads that may share the loads of a block."""
+MAX_SETS = 1024
+BLOCK = 256
+
+MODULES = {
+    (cache, size): kernel_module(
+        "attn_decode.cu",
+        [f"attn_decode<{CACHE_STRUCTS[cache]}, {size}, {n}>" for n in SETS],
+    )
+    for cache in CACHES
+    for size in HEAD_SIZES
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Heads before norm and rotation: x (1, n_head, size); `weight` and `eps` where normalised."""
+
+    x: Tensor
+    weight: Tensor | None
+    eps: float
+    rope: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """What a group computes, see kernels/attn_decode.cu."""
+
+    out: Tensor
+    q: Heads
+    k: Heads
+    v: Tensor
+    slots: Tensor
+
+    @property
+    def group(self) -> int:
+        return self.q.x.shape[1] // self.k.x.shape[1]
+
+    @property
+    def size(self) -> int:
+        return self.out.shape[2]
+
+
+def _attend(parts: tuple[Tensor, ...]) -> Attend | None:
+    """The group as one launch, or None where it is none that the kernel can do."""
+    out = next(t for t in parts if t.op == "flash_attn_ext")
+    q, keys, values, positions = out.srcs[:4]
+    if out.shape[0] != 1 or keys.op != "set_rows" or values.op != "set_rows":
+        return None
+    found = _heads(parts, q), _heads(parts, keys.srcs[1])
+    v, slots = values.srcs[1:]
+    if found[0] is None or found[1] is None or keys.srcs[2] is not slots or not _are_heads(v):
+        return None
+    turns = [h.rope for h in found if h is not None and h.rope is not None]
+    same = turns[0].params == turns[1].params and turns[0].srcs[1:] == turns[1].srcs[1:]
+    # What changes from step to step is read before the kernel ahead has ended.
+    inputs = all(t.kind is Kind.INPUT for t in (slots, *out.srcs[3:6]))
+    if not same or not inputs or turns[0].srcs[1] is not positions:
+        return None
+    return Attend(out, found[0], found[1], v, slots) if _fits(out, keys, values) else None
+
+
+def _heads(parts: tuple[Tensor, ...], rotated: Tensor) -> Heads | None:
+    """What `rotated` is a rotation of, past a norm and its weight."""
+    if rotated.op != "rope":
+        return None
+    x = rotated.srcs[0]
+    if x not in parts:
+        return Heads(x, None, 0.0, rotated) if _are_heads(x) else None
+    normed, weight = x.srcs
+    if normed.op != "rms_norm":
+        normed, weight = weight, normed
+    is_row = weight.kind is Kind.WEIGHT and weight.shape == x.shape[-1:]
+    if normed.op != "rms_norm" or not is_row or not _are_heads(normed.srcs[0]):
+        return None
+    assert isinstance(normed.params, NormParams)
+    return Heads(normed.srcs[0], weight, normed.params.eps, rotated)
+
+
+def _are_heads(x: Tensor) -> bool:
+    return len(x.shape) == 3 and x.dtype is F32 and x.strides[2] == 1
+
+
+def _fits(out: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """Whether there are kernels for these types and sizes."""
+    group = out.shape[1] // keys.shape[1]
+    sets = keys.shape[1] * -(-group // min(group, SETS[-1]))
+    return (
+        keys.dtype is values.dtype
+        and keys.dtype.name in CACHES
+        and keys.shape == values.shape
+        and keys.is_contiguous
+        and values.is_contiguous
+        and keys.shape[3] in HEAD_SIZES
+        and keys.shape[2] % 32 == 0
+        and sets <= MAX_SETS
+    )
+
+
+def _per_set(a: Attend) -> int:
+    return max(n for n in SETS if n <= a.group)
+
+
+def _blocks(device: Device, a: Attend) -> tuple[int, int]:
+    """Blocks of the launch, and the most parts of the keys that a set of heads gets."""
+    choice = tuning.attention(device)
+    n_head, n_kv = a.q.x.shape[1], a.k.x.shape[1]
+    n_page, page_size = a.out.srcs[5].shape[1], a.out.srcs[1].shape[2]
+    if n_page * page_size <= choice.brief:
+        return n_head, 1
+    sets = n_kv * -(-a.group // _per_set(a))
+    parts = max(1, min(choice.per_sm * device.n_sm // sets, n_page))
+    return max(n_head, sets * parts), parts
+
+
+@workspace("attn_decode")
+def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
+    """The partial results: a pair and a row a head and part."""
+    a = _attend(parts)
+    assert a is not None
+    _, n_part = _blocks(device, a)
+    if n_part == 1:
+        return 0
+    n = _per_set(a)
+    sets = a.k.x.shape[1] * -(-a.group // n)
+    return 4 * n * sets * n_part * (2 + a.size)
+
+
+@accepts("attn_decode")
+def _accepts(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    return _attend(parts) is not None
+
+
+@lowering("attn_decode")
+def attn_decode(low: Lowering, step: Step) -> None:
+    """One launch for the whole group (attn_decode.cu)."""
+    a = _attend(step.parts)
+    assert a is not None
+    rope = a.q.rope
+    assert rope is not None
+    assert isinstance(rope.params, RopeParams)
+    keys, values, positions, seq_ids, block_table = a.out.srcs[1:6]
+    factors, choice = factors_of(rope), tuning.attention(low.device)
+    blocks, n_part = _blocks(low.device, a)
+    unrotated = replace(a.out, srcs=(a.q.x, *a.out.srcs[1:]))
+    low.launch(
+        MODULES[keys.dtype.name, a.size],
+        f"attn_decode<{CACHE_STRUCTS[keys.dtype.name]}, {a.size}, {_per_set(a)}>",
+        grid=blocks,
+        block=BLOCK,
+        pdl=low.device.capability >= 90,
+        args=[
+            *(low.at(t) for t in (a.q.x, a.k.x, a.v)),
+            *(_maybe(low, h.weight) for h in (a.q, a.k)),
+            *(low.at(t) for t in (positions, a.slots, seq_ids, block_table)),
+            _maybe(low, factors),
+            _maybe(low, a.out.srcs[6] if len(a.out.srcs) > 6 else None),
+            *(low.at(producer(t.srcs[0])) for t in (keys, values)),
+            low.at(a.out),
+            low.workspace(step) if n_part > 1 else None,
+            attention_struct(unrotated, Choice(1, 1, n_part, None)),
+            rope_struct(rope.params),
+            a.k.x.strides[1],
+            a.v.strides[1],
+            a.q.eps,
+            a.k.eps,
+            choice.brief,
+            int(choice.late_trigger),
+        ],
+    )
+
+
+def _maybe(low: Lowering, t: Tensor | None) -> Any:
+    return None if t is None else low.at(t)

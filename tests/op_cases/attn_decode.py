@@ -1,0 +1,138 @@
+"""Attention of one token with the append of its key and value, in one kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from case_data import Draw, normal, values
+from cases import Case
+
+from gguf_run.graph import F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
+from gguf_run.kv_cache import PAGE_SIZE, pages_for
+from gguf_run.quants import quant_type
+from op_cases.flash_attn_ext import unwritten
+
+TOLERANCE = {"F16": 1e-6, "Q8_0": 1e-5}
+"""A key or value that falls between two steps of the cache's type may be rounded the other way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """One token behind `position` others."""
+
+    position: int
+    heads: tuple[int, int] = (4, 2)
+    size: int = 64
+    cache: str = "F16"
+    norms: bool = False
+    mode: RopeMode = RopeMode.NEOX
+    n_rot: int = 0
+    factors: bool = False
+    window: int = 0
+    softcap: float = 0.0
+    sinks: bool = False
+    n_ctx: int = 0
+    fused_qkv: bool = False
+
+    @property
+    def n_page(self) -> int:
+        return pages_for(max(self.position + 1, self.n_ctx))
+
+    def build(self, g: Graph) -> Tensor:
+        (n_head, n_kv), size = self.heads, self.size
+        positions, slots = g.input("positions", (1,)), g.input("slots", (1,))
+        q, k, v = self._rows(g)
+        if self.norms:
+            q, k = (
+                g.mul(g.rms_norm(x, 1e-6), g.weight(f"{name}_norm", (size,), F32))
+                for name, x in (("q", q), ("k", k))
+            )
+        rope = RopeParams(self.mode, self.n_rot or size, 1e4)
+        factors = g.weight("factors", (rope.n_dims // 2,), F32) if self.factors else None
+        q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
+        shape, dtype = (self.n_page, n_kv, PAGE_SIZE, size), quant_type(self.cache)
+        keys = g.set_rows(g.cache("k_cache", shape, dtype), k, slots)
+        cached = g.set_rows(g.cache("v_cache", shape, dtype), v, slots)
+        return g.flash_attn_ext(
+            q,
+            keys,
+            cached,
+            positions,
+            g.input("seq_ids", (1,)),
+            g.input("block_table", (1, self.n_page)),
+            AttentionParams(size**-0.5, self.window, self.softcap),
+            g.weight("sinks", (n_head,), F32) if self.sinks else None,
+        )
+
+    def _rows(self, g: Graph) -> list[Tensor]:
+        (n_head, n_kv), size = self.heads, self.size
+        counts = (n_head, n_kv, n_kv)
+        if not self.fused_qkv:
+            return [g.input(n, (1, c, size), F32) for n, c in zip("qkv", counts, strict=True)]
+        rows = g.input("qkv", (1, sum(counts) * size), F32)
+        starts = np.cumsum([0, *counts]) * size
+        return [
+            g.reshape(g.view(rows, int(start), int(start) + n * size), 1, n, size)
+            for start, n in zip(starts, counts, strict=False)
+        ]
+
+    def data(self) -> dict[str, Draw]:
+        pages = np.random.default_rng(1).permutation(self.n_page)
+        page = pages[self.position // PAGE_SIZE]
+        data = {
+            "positions": values([self.position]),
+            "slots": values([page * PAGE_SIZE + self.position % PAGE_SIZE]),
+            "seq_ids": values([0]),
+            "block_table": values(pages[None]),
+        }
+        drawn = {"q_norm": self.norms, "k_norm": self.norms, "factors": self.factors}
+        return data | {name: normal(2, 0.3) for name, there in drawn.items() if there}
+
+
+def case(name: str, d: Decode, **data: Draw) -> Case:
+    return Case(f"attn_decode {name}", d.build, {**d.data(), **data}, TOLERANCE[d.cache])
+
+
+def unwritten_rows(position: int) -> Case:
+    """What no token has written yet may be anything."""
+    d = Decode(position, n_ctx=1024)
+    places = {"slots": values([position]), "block_table": values(np.arange(d.n_page)[None])}
+    caches = {"k_cache": unwritten(position), "v_cache": unwritten(position)}
+    return case(f"unwritten rows at {position}", d, **places, **caches)
+
+
+LONG = {"n_ctx": 1024}
+
+CASES = [
+    *(case(f"at {n}", Decode(n)) for n in (0, 1, 63, 64, 127, 128, 300)),
+    *(
+        case(f"{cache}, heads of {size} at {n}", Decode(n, size=size, cache=cache, norms=True))
+        for cache in ("F16", "Q8_0")
+        for size in (64, 96, 128, 256)
+        for n in (70, 130)
+    ),
+    *(
+        case(f"{cache}, {h} heads of {size} at {n}", Decode(n, h, size, cache, **LONG))  # type: ignore[arg-type]
+        for cache in ("F16", "Q8_0")
+        for h, size, n in (
+            ((2, 2), 64, 500),
+            ((4, 2), 128, 401),
+            ((8, 2), 128, 800),
+            ((7, 1), 64, 700),
+            ((8, 1), 256, 600),
+            ((4, 1), 96, 600),
+            ((8, 2), 64, 100),
+        )
+    ),
+    case("neighbouring pairs", Decode(40, mode=RopeMode.NORM, n_rot=32)),
+    case("frequency factors", Decode(40, factors=True, norms=True)),
+    case("window", Decode(200, window=50)),
+    case("window, keys in parts", Decode(900, window=450)),
+    case("window of one", Decode(90, window=1)),
+    case("softcap and sinks", Decode(200, softcap=2.0, sinks=True)),
+    case("softcap and sinks, keys in parts", Decode(600, softcap=2.0, sinks=True, **LONG)),  # type: ignore[arg-type]
+    *(unwritten_rows(n) for n in (90, 600)),
+    case("fused qkv", Decode(90, (8, 2), 64, fused_qkv=True)),
+    case("fused qkv and norms", Decode(90, (8, 2), 64, fused_qkv=True, norms=True)),
+]
