@@ -1,132 +1,16 @@
-"""Tiny models of the families beyond the first four: rows for make_gguf.py, and the tensors of
-those that are not put together like a plain decoder."""
+"""Tiny models of the families beyond the first four: rows for make_gguf.py."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from model_maker import Maker, Variant, decoder, ends, feed_forward, scaling
+from family_layers import FINE, PRE_FFN, SHARED, deepseek2, gemma4, hybrid
+from model_maker import Variant, decoder, scaling
 
 
 def _row(arch: str, *parts: str, **fields: Any) -> Variant:
     return Variant(arch, decoder, parts=frozenset(parts), **fields)
-
-
-def latent_decoder(m: Maker) -> None:
-    """DeepSeek V2's tensors: `legacy` files hold the latent vector's products in one matrix."""
-    ends(m)
-    v = m.variant
-    for il in range(v.n_layer):
-        prefix, n_nope, n_rot = f"blk.{il}.attn", v.head_dim - v.n_rot, v.n_rot
-        m.norm(f"{prefix}_norm", v.n_embd)
-        if m.has("direct_q"):
-            m.matrix(f"{prefix}_q", v.n_head * v.head_dim, v.n_embd, gain=1.5)
-        else:
-            m.matrix(f"{prefix}_q_a", Q_RANK, v.n_embd)
-            m.norm(f"{prefix}_q_a_norm", Q_RANK)
-            m.matrix(f"{prefix}_q_b", v.n_head * v.head_dim, Q_RANK, gain=1.5)
-        m.matrix(f"{prefix}_kv_a_mqa", KV_RANK + n_rot, v.n_embd)
-        m.norm(f"{prefix}_kv_a_norm", KV_RANK)
-        if m.has("legacy"):
-            m.matrix(f"{prefix}_kv_b", v.n_head * (n_nope + VALUE), KV_RANK)
-        else:
-            m.stack(f"{prefix}_k_b", v.n_head, KV_RANK, n_nope)
-            m.stack(f"{prefix}_v_b", v.n_head, VALUE, KV_RANK)
-        m.matrix(f"{prefix}_output", v.n_embd, v.n_head * VALUE)
-        feed_forward(m, il)
-
-
-Q_RANK, KV_RANK, VALUE = 24, 32, 12
-
-
-def deepseek2(*parts: str, **more: Any) -> Variant:
-    """DeepSeek V2 and V3 in little: four heads of 16 elements, 8 of them rotated."""
-    keys = {
-        **FINE,
-        **SHARED,
-        "leading_dense_block_count": 1,
-        "attention.kv_lora_rank": KV_RANK,
-        "expert_weights_scale": 1.5,
-    }
-    if "direct_q" not in parts:
-        keys["attention.q_lora_rank"] = Q_RANK
-    if "legacy" in parts:
-        keys |= {"attention.key_length": 16, "attention.value_length": VALUE}
-    else:
-        keys |= {
-            "attention.key_length": KV_RANK + 8,
-            "attention.value_length": KV_RANK,
-            "attention.key_length_mla": 16,
-            "attention.value_length_mla": VALUE,
-        }
-    fields: dict[str, Any] = {"n_rot": 8, "n_expert": 8, "n_dense": 1, "n_ff_shared": 64}
-    fields |= {"n_head_kv": 4 if "legacy" in parts else 1}
-    keys |= more.pop("keys", {})
-    return Variant(
-        "deepseek2", latent_decoder, parts=frozenset(parts), keys=keys, **{**fields, **more}
-    )
-
-
-def delta_decoder(m: Maker) -> None:
-    """Qwen3-Next's and Qwen 3.5's tensors: the last of `PERIOD` layers has softmax attention."""
-    ends(m)
-    for il in range(m.variant.n_layer):
-        m.norm(f"blk.{il}.attn_norm", m.variant.n_embd)
-        if (il + 1) % PERIOD:
-            _linear_attention(m, il)
-        else:
-            _gated_attention(m, il)
-        feed_forward(m, il)
-
-
-def _linear_attention(m: Maker, il: int) -> None:
-    n_embd, prefix = m.variant.n_embd, f"blk.{il}"
-    keys, values = N_KEY * WIDTH, N_VALUE * WIDTH
-    if m.has("one_product"):
-        m.matrix(f"{prefix}.ssm_in", 2 * keys + 2 * values, n_embd)
-    else:
-        m.matrix(f"{prefix}.attn_qkv", 2 * keys + values, n_embd)
-        m.matrix(f"{prefix}.attn_gate", values, n_embd)
-    m.table(f"{prefix}.ssm_conv1d.weight", 2 * keys + values, TAPS, 0.3)
-    m.vector(f"{prefix}.ssm_dt.bias", N_VALUE, 0.0)
-    m.vector(f"{prefix}.ssm_a", N_VALUE, -0.5, 0.1)
-    rows = {"ba": 2 * N_VALUE} if m.has("joint_gates") else {"beta": N_VALUE, "alpha": N_VALUE}
-    for name, n in rows.items():
-        m.matrix(f"{prefix}.ssm_{name}", n, n_embd)
-    m.vector(f"{prefix}.ssm_norm.weight", WIDTH)
-    m.matrix(f"{prefix}.ssm_out", n_embd, values)
-
-
-def _gated_attention(m: Maker, il: int) -> None:
-    v, prefix = m.variant, f"blk.{il}.attn"
-    m.matrix(f"{prefix}_q", 2 * v.n_head * v.head_dim, v.n_embd, gain=1.5)
-    m.matrix(f"{prefix}_k", 2 * v.head_dim, v.n_embd, gain=1.5)
-    m.matrix(f"{prefix}_v", 2 * v.head_dim, v.n_embd)
-    m.vector(f"{prefix}_q_norm.weight", v.head_dim)
-    m.vector(f"{prefix}_k_norm.weight", v.head_dim, 2.0)
-    m.matrix(f"{prefix}_output", v.n_embd, v.n_head * v.head_dim)
-
-
-PERIOD, TAPS, WIDTH, N_KEY, N_VALUE = 4, 4, 16, 2, 6
-
-
-def hybrid(arch: str, *parts: str, **more: Any) -> Variant:
-    """Qwen3-Next and Qwen 3.5 in little: three linear layers, a softmax one, a linear one."""
-    keys = {
-        "ssm.conv_kernel": TAPS,
-        "ssm.inner_size": N_VALUE * WIDTH,
-        "ssm.state_size": WIDTH,
-        "ssm.time_step_rank": N_VALUE,
-        "ssm.group_count": N_KEY,
-        **more.pop("keys", {}),
-    }
-    fields: dict[str, Any] = {"n_layer": 5, "head_dim": 32, "n_rot": 8, "ffn_norm": PRE_FFN}
-    if more.get("n_expert"):
-        keys |= {**FINE, "expert_shared_feed_forward_length": 48}
-        fields |= {"n_ff_shared": 48}
-    every = frozenset((*parts, "shared_gate"))
-    return Variant(arch, delta_decoder, parts=every, keys=keys, **{**fields, **more})
 
 
 def _window(size: int = 16, **more: object) -> dict[str, object]:
@@ -135,13 +19,10 @@ def _window(size: int = 16, **more: object) -> dict[str, object]:
 
 EPS: dict[str, object] = {"attention.layer_norm_epsilon": 1e-5}
 FALCON = ("norm_bias", "fused_qkv", "plain_ffn")
-FINE = {"expert_feed_forward_length": 32}
 GPT = ("norm_bias", "qkv_bias", "attn_output_bias", "ffn_bias", "plain_ffn")
 POST_ONLY = ("post_norms", "only_post_norms")
-PRE_FFN = "post_attention_norm"
 SANDWICH = ("post_norms", "tied")
 SECTIONS = {"rope.dimension_sections": [2, 1, 1, 0]}
-SHARED = {"expert_shared_count": 2}
 SIGMOID = {"expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 1.5}
 SMALL: dict[str, Any] = {"n_embd": 32, "n_ff": 32, "head_dim": 8, "n_rot": 8}
 """For models that are known by their many layers."""
@@ -294,6 +175,8 @@ FAMILIES: dict[str, Variant] = {
         keys={**_window(), **scaling("linear")},
     ),
     "gemma3-no-window": gemma("gemma3", *SANDWICH, "qk_norm"),
+    "gemma4": gemma4("layer_inputs"),
+    "gemma4-experts": gemma4("fused_experts", "values_are_keys", n_expert=8),
     "glm4": _row("glm4", "qkv_bias", "post_norms", "fused_ffn", n_rot=8),
     "glm4-sections": _row("glm4", "qkv_bias", "post_norms", "fused_ffn", n_rot=8, keys=SECTIONS),
     "glm4moe-sections": moe(

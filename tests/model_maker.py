@@ -274,13 +274,13 @@ def attention(m: Maker, il: int) -> None:
         m.norm(f"blk.{il}.post_attention_norm", v.n_embd)
 
 
-def feed_forward(m: Maker, il: int) -> None:
+def feed_forward(m: Maker, il: int, experts: bool = True) -> None:
     """Norm, then a dense feed-forward or experts, then the norm of what it adds."""
     v = m.variant
     if v.ffn_norm:
         m.norm(f"blk.{il}.{v.ffn_norm}", v.n_embd)
-    if v.n_expert and il >= v.n_dense:
-        _experts(m, il)
+    if experts and v.n_expert and il >= v.n_dense:
+        routed_experts(m, il)
     else:
         n_ff = _per_layer(v.n_ff, il)
         _dense(m, f"blk.{il}.ffn", n_ff // 2 if m.has("halved_ffn") else n_ff)
@@ -309,7 +309,8 @@ def _dense(m: Maker, prefix: str, n_ff: int, suffix: str = "") -> None:
         m.vector(f"{prefix}_down.bias", m.variant.n_embd, 0.0)
 
 
-def _experts(m: Maker, il: int) -> None:
+def routed_experts(m: Maker, il: int) -> None:
+    """The router and its experts, with a shared one where the variant names its width."""
     v, prefix = m.variant, f"blk.{il}.ffn"
     if m.has("shut_router"):
         # All logits of a token have one sign, so that half of the tokens have no weights at all.

@@ -20,6 +20,10 @@ def swiglu(b: Builder, gate: Tensor, up: Tensor) -> Tensor:
     return b.g.glu("swiglu", gate, up)
 
 
+def geglu(b: Builder, gate: Tensor, up: Tensor) -> Tensor:
+    return b.g.glu("geglu", gate, up)
+
+
 def has_experts(b: Builder) -> bool:
     """Whether the file says that it has experts."""
     return b.hp.keys.integer("expert_count", 0, low=0) > 0
@@ -56,13 +60,23 @@ def router_by_keys(b: Builder, gating: Gating) -> RouterParams:
 
 
 def experts(
-    b: Builder, x: Tensor, il: int, router: RouterParams, n_ff: int, glu: Glu = swiglu
+    b: Builder,
+    x: Tensor,
+    il: int,
+    router: RouterParams,
+    n_ff: int,
+    glu: Glu = swiglu,
+    logits: Tensor | None = None,
 ) -> Tensor:
     """Routed experts (arXiv:2401.04088): the weighted sum of the gated feed-forwards chosen for
-    each row of x (n_tok, n_embd). Biases are added where the file has them."""
+    each row of x (n_tok, n_embd). Biases are added where the file has them.
+
+    `logits` (n_tok, n_expert) are the router's, if they are not its product with x.
+    """
     g, name = b.g, f"blk.{il}.ffn"
     n_expert = b.hp.keys.integer("expert_count")
-    logits = linear(b, x, f"{name}_gate_inp", n_expert)
+    if logits is None:
+        logits = linear(b, x, f"{name}_gate_inp", n_expert)
     ids = g.moe_ids(logits, router, b.maybe(f"blk.{il}.exp_probs_b.bias", n_expert))
     weights = g.moe_weights(logits, ids, router)
     rows = g.reshape(x, x.shape[0], 1, x.shape[1])
