@@ -13,7 +13,7 @@ MAX_FEW = 8
 """Tokens up to which a product is bound by reading its weights: those of the vector kernels."""
 
 PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
-PAIRS = (32, 64)
+PAIRS = 64
 """Pairs of a token and an expert in a tile."""
 
 
@@ -51,22 +51,19 @@ def _cast(g: Graph, made: dict[object, Tensor], x: Tensor, form: QuantType) -> T
     if (rows, form) not in made:
         made[rows, form] = g.cast(rows, form)
     found = made[rows, form]
-    return found if found.shape == x.shape else g.reshape(found, *x.shape)
+    if found.shape == x.shape:
+        return found
+    if (found, x.shape) not in made:
+        made[found, x.shape] = g.reshape(found, *x.shape)
+    return made[found, x.shape]
 
 
 def _group(g: Graph, made: dict[object, Tensor], t: Tensor, ids: Tensor) -> Tensor:
     """The pairs of `ids` by expert, as the products of many tokens take them."""
     n_expert = t.srcs[0].shape[0]
-    size = pairs_per_tile(ids.n_elements, n_expert)
-    key = (ids, n_expert, size)
-    if key not in made:
-        made[key] = g.moe_group(ids, n_expert, size)
-    return made[key]
-
-
-def pairs_per_tile(n_pair: int, n_expert: int) -> int:
-    """The smaller of the tiles where experts have few pairs each."""
-    return PAIRS[n_pair >= n_expert * PAIRS[1]]
+    if (ids, n_expert) not in made:
+        made[ids, n_expert] = g.moe_group(ids, n_expert, PAIRS)
+    return made[ids, n_expert]
 
 
 def _grouped(t: Tensor) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from case_data import WEIGHT_TYPES, Array, Draw, integers, values
 from cases import Build, Case
 
-from gguf_run.graph import F32, Graph, RouterParams, Tensor
+from gguf_run.graph import F32, GLU_OPS, GluParams, Graph, RouterParams, Tensor
 from gguf_run.quants import quant_type
 from op_cases.moe import one_each
 
@@ -60,31 +62,53 @@ def with_other_biases(g: Graph) -> Tensor:
     return g.add_id(y, g.weight("b", (6, 40), F32), g.input("other", (4, 3)))
 
 
-def experts(dtype: str, n_tok: int, fused_gate_up: bool, n_expert: int = 8, k: int = 3) -> Build:
-    """A whole feed-forward of experts, routed; gate and up as two tensors or as one."""
-    n_embd, n_ff = 64, 96
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A whole feed-forward of experts, routed."""
 
-    def build(g: Graph) -> Tensor:
-        x = g.input("x", (n_tok, n_embd), F32)
-        p = RouterParams(k)
-        logits = g.mul_mat(g.weight("router", (n_expert, n_embd), F32), x)
+    dtype: str
+    n_tok: int
+    joint: bool = False
+    """Gate and up are one tensor."""
+    biased: bool = False
+    glu: str = "swiglu"
+    residual: bool = True
+    n_expert: int = 8
+    n_used: int = 3
+    n_embd: int = 64
+    n_ff: int = 96
+
+    def __str__(self) -> str:
+        how = ["gate and up in one"] * self.joint + ["biases"] * self.biased
+        how += ["a residual"] * self.residual
+        sizes = f"{self.n_used} of {self.n_expert}, {self.n_embd} to {self.n_ff}"
+        return f"experts of {self.dtype}, {sizes}, {self.n_tok} tokens, {self.glu}, {how}"
+
+    def build(self, g: Graph) -> Tensor:
+        x = g.input("x", (self.n_tok, self.n_embd), F32)
+        p = RouterParams(self.n_used)
+        logits = g.mul_mat(g.weight("router", (self.n_expert, self.n_embd), F32), x)
         ids = g.moe_ids(logits, p)
         weights = g.moe_weights(logits, ids, p)
-        rows = g.reshape(x, n_tok, 1, n_embd)
-
-        def product(name: str, n_out: int, x: Tensor) -> Tensor:
-            w = g.weight(name, (n_expert, n_out, x.shape[2]), quant_type(dtype))
-            return g.mul_mat_id(w, x, ids)
-
-        if fused_gate_up:
-            both = product("gate_up", 2 * n_ff, rows)
-            gate, up = g.view(both, 0, n_ff), g.view(both, n_ff, 2 * n_ff)
+        rows = g.reshape(x, self.n_tok, 1, self.n_embd)
+        if self.joint:
+            both = self._product(g, "gate_up", 2 * self.n_ff, rows, ids)
+            gate, up = g.view(both, 0, self.n_ff), g.view(both, self.n_ff, 2 * self.n_ff)
         else:
-            gate, up = product("gate", n_ff, rows), product("up", n_ff, rows)
-        down = product("down", n_embd, g.glu("swiglu", gate, up))
-        return g.add(x, g.moe_sum(down, weights))
+            gate, up = (self._product(g, n, self.n_ff, rows, ids) for n in ("gate", "up"))
+        if self.glu == "swiglu_oai":
+            h = g.swiglu_oai(gate, up, GluParams(alpha=1.702, limit=1.0))
+        else:
+            h = g.glu(self.glu, gate, up)
+        y = g.moe_sum(self._product(g, "down", self.n_embd, h, ids), weights)
+        return g.add(x, y) if self.residual else y
 
-    return build
+    def _product(self, g: Graph, name: str, n_out: int, x: Tensor, ids: Tensor) -> Tensor:
+        w = g.weight(name, (self.n_expert, n_out, x.shape[2]), quant_type(self.dtype))
+        y = g.mul_mat_id(w, x, ids)
+        if not self.biased:
+            return y
+        return g.add_id(y, g.weight(f"{name}.bias", (self.n_expert, n_out), F32), ids)
 
 
 def far_from_one(n_tok: int) -> Array:
@@ -126,10 +150,16 @@ CASES = [
         {"ids": integers(0, 6), "other": integers(0, 6)},
     ),
     *(
-        Case(f"experts of {t}, {n} tokens{', gate and up in one' if o else ''}", experts(t, n, o))
-        for t in ("Q4_0", "F32")
-        for n in (1, 12)
-        for o in (False, True)
+        Case(str(e), e.build)
+        for e in (
+            *(Experts(t, n, j) for t in ("Q4_0", "F32") for n in (1, 12) for j in (False, True)),
+            *(Experts(t, 2, n_embd=256, n_ff=256) for t in QUANTISED),
+            *(Experts("MXFP4", 2, j, True, "swiglu_oai") for j in (False, True)),
+            *(Experts("Q8_0", 1, glu=glu, residual=False) for glu in GLU_OPS),
+            Experts("Q4_0", 8, n_expert=20, n_used=16, biased=True, residual=False),
+            Experts("Q5_0", 1, n_used=1, n_embd=1056, n_ff=2080),
+            Experts("Q4_K", 3, n_used=2, n_embd=256, n_ff=1024, n_expert=3),
+        )
     ),
     *(
         Case(

@@ -1,7 +1,7 @@
 // The forms in which products take activations (Graph.cast), from x (n_rows, n_col) f32 with strides (rows.cuh);
 // n_col % 32 == 0.
 #include <cuda_fp16.h>
-#include "ptx.cuh"
+#include "cast.cuh"
 #include "rows.cuh"
 
 // cast_q8_1: blocks of 32 as int8 numbers q = round(x / d), d = max |x| / 127
@@ -13,12 +13,7 @@ cast_q8_1(const float* __restrict__ x, uint8_t* __restrict__ y, int n_col, int n
   const int block = blockIdx.y * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (block >= n_col / 32) return;  // the whole warp
   const float v = x[row_start(blockIdx.x, n_inner, of_x) + block * 32 + lane];
-  const float d = warp_max(fabsf(v)) / 127.0f;
-  const int q = __float2int_rn(v / (d > 0 ? d : 1.0f));
-  const int sum = warp_sum(q);
-  uint8_t* row = y + (size_t)blockIdx.x * (n_col / 32 * 40);
-  row[block * 32 + lane] = (uint8_t)q;
-  if (lane == 0) *((float2*)(row + n_col) + block) = make_float2(d, d * sum);
+  store_q8_1(y + (size_t)blockIdx.x * (n_col / 32 * 40), n_col, block, v);
 }
 
 // cast_f16_scaled: h = x / s as f16, s the power of two that brings the largest |x| of the row to 2^14 ... 2^15

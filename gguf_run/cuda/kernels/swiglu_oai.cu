@@ -3,15 +3,12 @@
 // block and grid: elementwise.cuh
 // memory-bound: reads gate and up once, writes y once
 #include "elementwise.cuh"
-#include "functions.cuh"
+#include "glu.cuh"
 
 template <int WIDTH>
 __global__ void __launch_bounds__(256) swiglu_oai_f32(
     const float* __restrict__ gate, const float* __restrict__ up, float* __restrict__ y, int n_rows, int n_col,
     int n_inner, Strides of_gate, Strides of_up, float alpha, float limit) {
-  const auto apply = [=](float a, float b) {
-    const float g = a > limit ? limit : a, u = b > limit ? limit : b < -limit ? -limit : b;
-    return g * sigmoid(alpha * g) * (1.0f + u);
-  };
-  binary<WIDTH>(gate, up, y, n_rows, n_col, n_inner, of_gate, of_up, apply);
+  binary<WIDTH>(gate, up, y, n_rows, n_col, n_inner, of_gate, of_up,
+                [=](float g, float u) { return swiglu_oai(g, u, alpha, limit); });
 }

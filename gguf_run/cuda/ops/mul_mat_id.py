@@ -11,11 +11,10 @@ from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.mul_mat import Tile, rows_per_warp, share_rows
 from gguf_run.cuda.ops.rows import Rows
 from gguf_run.errors import DeviceError
-from gguf_run.graph import F16_SCALED, F32, Q8_1, GroupParams, Tensor
+from gguf_run.graph import F16_SCALED, F32, Q8_1, Tensor
 from gguf_run.plan import Step
 
-TILES = {PAIRS[0]: Tile(64, 32, 16, 32, 5), PAIRS[1]: Tile(64, 64, 32, 32, 3)}
-"""By the pairs of a tile of `moe_group`."""
+TILE = Tile(64, PAIRS, 32, 32, 3)
 
 
 def _vec_kernel(type_name: str) -> str:
@@ -30,9 +29,7 @@ VEC_FLOAT = {
     for name, c in FLOAT_TYPES.items()
 }
 MMA = {
-    name: kernel_module(
-        "mul_mat_id_mma.cu", [tile.kernel("mul_mat_id_mma", name) for tile in TILES.values()]
-    )
+    name: kernel_module("mul_mat_id_mma.cu", [TILE.kernel("mul_mat_id_mma", name)])
     for name in ("F16", "BF16", *LAYOUTS)
 }
 
@@ -101,17 +98,16 @@ def _launch_mma(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     name, (_, n_out, n_in) = w.dtype.name, w.shape
     if not is_float(w.dtype):
         layout_of(w.dtype)
-    assert isinstance(groups.params, GroupParams)
-    tile, n_row = TILES[groups.params.size], x.shape[0] * x.shape[1]
+    n_row = x.shape[0] * x.shape[1]
     at_w, at_x, _, add, out = operands
     low.launch(
         MMA[name],
-        tile.kernel("mul_mat_id_mma", name),
-        grid=(-(-n_out // tile.rows), groups.shape[0]),
-        block=2 * tile.rows,
+        TILE.kernel("mul_mat_id_mma", name),
+        grid=(-(-n_out // TILE.rows), groups.shape[0]),
+        block=2 * TILE.rows,
         args=[
             *(at_w, at_x, low.at(groups), add, out),
             *(n_row, n_out, n_in // 32, ids.n_elements // n_row),
         ],
-        shared=tile.shared_bytes,
+        shared=TILE.shared_bytes,
     )
