@@ -7,7 +7,7 @@ sequences; `evaluate` feeds one sequence in chunks.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from collections.abc import Sequence as List
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,10 +21,13 @@ from gguf_run.graph import Graph
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import PagePool, Sequence, WindowPages, pages_for
 from gguf_run.plan import Plan
-from gguf_run.states import SequenceState, StatePool
+from gguf_run.states import STATES_PER_SEQUENCE, SequenceState, StatePool
 from gguf_run.weights import WeightTable
 
 Floats = npt.NDArray[np.float32]
+
+Meanwhile = Callable[[], None]
+"""What the host may do while a device works; where there is no device, it is not called."""
 
 UNREAD = -1
 """Stands for a token that the device has drawn and the host has not read."""
@@ -36,8 +39,10 @@ MAX_EXECUTABLES = 16
 class Executable(Protocol):
     """A plan bound to a device's memory."""
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Floats:
-        """Run one step -> logits (n_out, n_vocab)."""
+    def __call__(
+        self, inputs: Mapping[str, npt.NDArray[Any]], meanwhile: Meanwhile | None = None
+    ) -> Floats:
+        """Run one step -> logits (n_out, n_vocab); `meanwhile` is called while a device works."""
 
 
 class DecodeLoop(Protocol):
@@ -114,6 +119,8 @@ class Engine:
     pool: PagePool = field(init=False)
     window_pool: PagePool = field(init=False)
     states: StatePool = field(init=False)
+    idle: dict[object, Callable[[], None]] = field(init=False, default_factory=dict)
+    """Who keeps a sequence that nothing runs in, and what gives its room back; oldest first."""
     _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
     _loop: tuple[DecodeLoop | None] | None = field(init=False, default=None)
 
@@ -130,12 +137,29 @@ class Engine:
 
     def new_sequence(self) -> Sequence:
         """An empty sequence; close it to give its pages back."""
+        self.make_room()
         state = window = None
         if self.states.n_state:
             state = SequenceState(self.states)
         if self.window_pool.n_page:
             window = WindowPages(self.window_pool, self.source.hp.window)
         return Sequence(self.pool, self.n_ctx, state=state, window=window)
+
+    def make_room(self, seq: Sequence | None = None) -> None:
+        """Let go of idle sequences until `seq`, or one more, can fill the whole context."""
+        while self.idle and not self._has_room(seq):
+            self.idle.pop(next(iter(self.idle)))()
+
+    def _has_room(self, seq: Sequence | None) -> bool:
+        cache, n_page = self.source.cache, pages_for(self.n_ctx)
+        held = len(seq.pages) if seq else 0
+        held_window = len(seq.window.pages) if seq and seq.window else 0
+        n_sequence = max(1, cache.n_page // n_page)
+        return (
+            held + self.pool.n_free >= n_page
+            and held_window + self.window_pool.n_free >= self.window_pool.n_page // n_sequence
+            and self.states.n_free >= min(self.states.n_state, STATES_PER_SEQUENCE - bool(seq))
+        )
 
     def warm_up(self) -> None:
         """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
@@ -147,12 +171,18 @@ class Engine:
         """The plan of one batch shape."""
         return self.backend.plan(self.source.graph(batch), self.fuse)
 
-    def forward(self, work: List[tuple[Sequence, list[int]]], every_row: bool = False) -> Floats:
+    def forward(
+        self,
+        work: List[tuple[Sequence, list[int]]],
+        every_row: bool = False,
+        meanwhile: Meanwhile | None = None,
+    ) -> Floats:
         """Append tokens to each sequence and run them as one batch.
 
         Args:
             work: sequences, each at most once, with their new tokens (at least one each).
             every_row: logits of every token, else of each sequence's last.
+            meanwhile: called while a device works; not called where there is none.
 
         Returns:
             float32 (n_out, n_vocab), in the order of `work`.
@@ -176,7 +206,7 @@ class Engine:
         for seq, tokens in work:
             inputs.add_state(seq, len(tokens))
         shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows))
-        return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)))
+        return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)), meanwhile)
 
     def evaluate(self, seq: Sequence, tokens: list[int], every_row: bool = False) -> Floats:
         """Append `tokens` (at least one) in chunks of `n_batch` -> logits of the last or of all."""

@@ -9,7 +9,8 @@ from time import perf_counter
 
 from gguf_run.engine import Engine, Floats
 from gguf_run.kv_cache import Sequence as Tokens
-from gguf_run.sampling import Sampled, SamplerChain, check_log_prob
+from gguf_run.sampling import Sampled, check_log_prob
+from gguf_run.structured import Drawer
 from gguf_run.tokenizer import Tokenizer
 
 
@@ -20,7 +21,8 @@ class Chunk:
     `text` is what this token lets be shown: it may be empty (half a character, or what may yet turn
     out to be a stop string) and joins to the whole. `logprob` is the natural logarithm of the
     token's probability by the model alone. The last chunk alone has a `finish_reason`: "stop" (an
-    end-of-generation token or a stop string) or "length" (`max_tokens`, or the context is full).
+    end-of-generation token, a stop string, or the end of a grammar's text) or "length"
+    (`max_tokens`, or the context is full).
     """
 
     text: str
@@ -83,14 +85,14 @@ class Generation(Iterator[Chunk]):
         self,
         engine: Engine,
         tokenizer: Tokenizer,
-        chain: SamplerChain,
+        drawer: Drawer,
         prompt: list[int],
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
     ) -> None:
         self.timings = Timings()
         text = _Text(tokenizer, stop)
-        self._chunks = _generate(engine, chain, text, prompt, max_tokens, self.timings)
+        self._chunks = _generate(engine, drawer, text, prompt, max_tokens, self.timings)
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
@@ -102,7 +104,7 @@ class Generation(Iterator[Chunk]):
 
 def _generate(
     engine: Engine,
-    chain: SamplerChain,
+    drawer: Drawer,
     text: _Text,
     prompt: list[int],
     max_tokens: int | None,
@@ -117,15 +119,16 @@ def _generate(
         timings.n_prompt = len(prompt)
         timings.prompt_seconds = perf_counter() - start
         for token in prompt:
-            chain.accept(token)
+            drawer.chain.accept(token)
         # The last token that fits the context has no room to be evaluated, and needs none.
         limit = seq.n_left + 1 if max_tokens is None else min(max_tokens, seq.n_left + 1)
         start = perf_counter()
-        with closing(_tokens(engine, chain, seq, logits, limit)) as tokens:
+        with closing(_tokens(engine, drawer, seq, logits, limit)) as tokens:
             for sampled in tokens:
                 timings.n_generated += 1
-                last = timings.n_generated == limit
-                chunk = text.chunk(sampled.token, sampled.logprob, last)
+                end = "length" if timings.n_generated == limit else None
+                end = "stop" if drawer.is_complete else end
+                chunk = text.chunk(sampled.token, sampled.logprob, end)
                 timings.generate_seconds += perf_counter() - start
                 if chunk.finish_reason is not None:
                     break
@@ -138,14 +141,13 @@ def _generate(
 
 
 def _tokens(
-    engine: Engine, chain: SamplerChain, seq: Tokens, logits: Floats, limit: int
+    engine: Engine, drawer: Drawer, seq: Tokens, logits: Floats, limit: int
 ) -> Generator[Sampled, None, None]:
     """At most `limit` tokens, drawn after `logits`; by the device itself where it can."""
-    sampled = chain.sample(logits)
-    chain.accept(sampled.token)
+    sampled = drawer.draw(logits)
     yield sampled
     followers = None
-    if chain.is_greedy and limit > 1:
+    if drawer.is_greedy and limit > 1:
         followers = engine.follow(seq, sampled.token, limit - 1)
     if followers is not None:
         with closing(followers):
@@ -153,9 +155,8 @@ def _tokens(
                 yield Sampled(token, check_log_prob(log_prob, token))
         return
     for _ in range(limit - 1):
-        logits = engine.forward([(seq, [sampled.token])])[-1]
-        sampled = chain.sample(logits)
-        chain.accept(sampled.token)
+        logits = engine.forward([(seq, [sampled.token])], meanwhile=drawer.look_ahead)[-1]
+        sampled = drawer.draw(logits)
         yield sampled
 
 
@@ -167,15 +168,15 @@ class _Text:
         self._streamer = tokenizer.streamer(continuation=True)
         self._stop = StopStrings(stop)
 
-    def chunk(self, token: int, logprob: float, last: bool) -> Chunk:
-        """The chunk of `token`; `last` says that no other will follow."""
+    def chunk(self, token: int, logprob: float, end: str | None) -> Chunk:
+        """The chunk of `token`; `end` is the reason where no other will follow."""
         if self._tokenizer.is_eog(token):
             return self._ended("", token, logprob)
         text, stopped = self._stop.push(self._streamer.push(token))
         if stopped:
             return Chunk(text, token, logprob, "stop")
-        if last:
-            return self._ended(text, token, logprob, "length")
+        if end is not None:
+            return self._ended(text, token, logprob, end)
         return Chunk(text, token, logprob)
 
     def _ended(self, text: str, token: int, logprob: float, reason: str = "stop") -> Chunk:

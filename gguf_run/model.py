@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,12 @@ from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.quants import QuantType, quant_type
 from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
 from gguf_run.states import STATES_PER_SEQUENCE
+from gguf_run.structured import Constraint, Drawer
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
+
+if TYPE_CHECKING:
+    from gguf_run.structured.factory import ConstraintFactory
 
 CACHE_TYPES = ("F32", "F16", "Q8_0", "Q4_0")
 
@@ -66,6 +70,7 @@ class Model:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
         self.file = open_gguf(path)
         self._tokenizer: Tokenizer | None = None
+        self._constraints: ConstraintFactory | None = None
         self._breakers: dict[tuple[str, ...], dict[int, list[tuple[int, ...]]]] = {}
         source = str(self.file.path)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
@@ -150,6 +155,9 @@ class Model:
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
         ignore_eos: bool = False,
+        grammar: str | None = None,
+        json_schema: Mapping[str, Any] | str | None = None,
+        regex: str | None = None,
         **sampling: Any,
     ) -> Generation:
         """Continue `prompt`: an iterator of `Chunk`s, one a token.
@@ -162,9 +170,13 @@ class Model:
             seed: the same seed draws the same tokens as llama.cpp; default: a random one.
             stop: texts that end the generation and are not part of it.
             ignore_eos: never draw a token that ends the generation.
+            grammar, json_schema, regex: what the text must be, one of them: what the `root` rule of
+                a GBNF grammar stands for, JSON that is valid by a schema (data or JSON text), a
+                match of a regular expression. A text that stops for its length may be cut short.
             sampling: any other field of `SamplingParams`.
 
-        Raises `ModelError` where a parameter is out of range, or the prompt does not fit.
+        Raises `ModelError` where a parameter is out of range, a grammar is wrong (the place is
+        named), or the prompt does not fit.
         """
         ids = self._prompt_ids(prompt)
         never = set(self.tokenizer.vocab.suppressed)
@@ -182,9 +194,8 @@ class Model:
         }
         sampling |= {name: value for name, value in named.items() if value is not None}
         params = SamplingParams(**{**file_defaults(self.metadata), **sampling})
-        return Generation(
-            self.engine, self.tokenizer, self._chain(params), ids, max_tokens, check_stops(stop)
-        )
+        drawer = Drawer(self._chain(params), self._constraint(grammar, json_schema, regex))
+        return Generation(self.engine, self.tokenizer, drawer, ids, max_tokens, check_stops(stop))
 
     def _prompt_ids(self, prompt: str | Iterable[int]) -> list[int]:
         if isinstance(prompt, str):
@@ -202,6 +213,20 @@ class Model:
 
     def _chain(self, params: SamplingParams) -> SamplerChain:
         return SamplerChain(params, self.hparams.n_vocab, self._dry_breakers(params))
+
+    def _constraint(
+        self,
+        grammar: str | None,
+        json_schema: Mapping[str, Any] | str | None,
+        regex: str | None,
+    ) -> Constraint | None:
+        if grammar is None and json_schema is None and regex is None:
+            return None
+        if self._constraints is None:
+            from gguf_run.structured.factory import ConstraintFactory
+
+            self._constraints = ConstraintFactory(self.tokenizer, self.hparams.n_vocab)
+        return self._constraints.make(grammar, json_schema, regex)
 
     def _dry_breakers(self, params: SamplingParams) -> dict[int, list[tuple[int, ...]]] | None:
         """The breakers as tokens, where DRY is on; a scan of the vocabulary, made once a set."""

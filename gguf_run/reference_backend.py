@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,8 +149,13 @@ class ReferenceExecutable:
     inputs: dict[str, Array]
     outputs: list[Array]
 
-    def __call__(self, inputs: Mapping[str, Array]) -> npt.NDArray[np.float32]:
-        """Run a step on `inputs` (by leaf name, int32) -> a copy of the first output."""
+    def __call__(
+        self, inputs: Mapping[str, Array], meanwhile: Callable[[], None] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Run a step on `inputs` (by leaf name, int32) -> a copy of the first output.
+
+        `meanwhile` is never called: here the host does all the work.
+        """
         for name, values in inputs.items():
             if name in self.inputs:
                 self.inputs[name][...] = values

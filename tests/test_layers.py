@@ -14,7 +14,7 @@ LAYERS = (
     {"loader", "hparams", "quants", "graph", "graph_params", "graph_tensor"},
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
     {"reference", "reference_backend", "reference_moe", "reference_recurrent", "cuda"},
-    {"sampling", "engine", "generation", "chat"},
+    {"sampling", "engine", "generation", "chat", "structured"},
     {"model"},
     {"bench"},
     {"commands", "server"},

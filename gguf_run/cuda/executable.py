@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,10 +59,17 @@ class CudaExecutable:
     _graph: Graph | None = field(default=None)
     _has_run: bool = field(default=False)
 
-    def __call__(self, inputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """Run one step on `inputs` (by leaf name) -> the first output, a new array."""
+    def __call__(
+        self, inputs: Mapping[str, npt.NDArray[Any]], meanwhile: Callable[[], None] | None = None
+    ) -> npt.NDArray[Any]:
+        """Run one step on `inputs` (by leaf name) -> the first output, a new array.
+
+        `meanwhile` is called when all steps are in the stream.
+        """
         self.load(inputs)
         self.start()
+        if meanwhile is not None:
+            meanwhile()
         return self.result()
 
     def load(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gguf_run.errors import ModelError
 from gguf_run.sampling.adaptive_p import AdaptiveP
@@ -52,14 +52,17 @@ class SamplerChain:
         self._ids: Ids = np.arange(n_vocab, dtype=np.int32)
         self._samplers, self._selector = _build(params, n_vocab, self.seed, dry_breakers)
 
-    def sample(self, logits: ArrayLike) -> Sampled:
+    def sample(self, logits: ArrayLike, allowed: NDArray[np.bool_] | None = None) -> Sampled:
         """Draw a token from float32 (n_vocab,) logits, which are left as they are.
+
+        allowed: bool (n_vocab,), which tokens may be drawn at all; None: every one.
 
         The token is not taken note of: pass it to `accept`. NaN, +inf, another shape, or no token
         that may be drawn raise ModelError.
         """
         raw = self._checked(logits)
-        candidates, running = self._weigh(raw)
+        free = raw if allowed is None else np.where(allowed, raw, np.float32(-np.inf))
+        candidates, running = self._weigh(free)
         token = int(candidates.ids[self._selector.draw(candidates, running)])
         return Sampled(token, _log_softmax_at(raw, token))
 

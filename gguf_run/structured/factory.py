@@ -1,0 +1,162 @@
+"""Makes constraints for a vocabulary, with llguidance as the engine.
+
+Why llguidance and not XGrammar: see `benchmarks/LOG.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import llguidance as ll
+
+from gguf_run.errors import ModelError
+from gguf_run.structured.constraint import Constraint
+from gguf_run.structured.gbnf import parse_gbnf
+from gguf_run.structured.json_schema import Schema, place_of, read_schema
+from gguf_run.structured.lark import write_lark
+from gguf_run.structured.lexemes import cut
+from gguf_run.structured.simplify import simplify
+from gguf_run.tokenizer import Tokenizer
+
+MAX_REGEX = 1 << 16
+
+_HEADER = '%llguidance {"no_forcing": true}\n'
+"""Where one text alone may follow, all tokens that begin it are allowed, not the longest alone."""
+
+_WHITESPACE = r"\x20|\n{1,2}[\x20\t]{0,20}"
+"""Between the tokens of JSON at most this, as in llama.cpp: models may else never stop it."""
+
+_CARET = re.compile(r"regex parse error:\n    (?P<text>.*)\n    (?P<indent> *)\^", re.MULTILINE)
+
+_PREFIX = re.compile(r"^(at \d+\(\d+\): )?(failed to compile JSON schema: )?")
+
+
+class ConstraintFactory:
+    """Constraints for the tokens of one vocabulary.
+
+    Making one reads the whole vocabulary (0.7 s for 150,000 tokens); constraints cost little.
+
+    Args:
+        tokenizer: whose tokens are drawn. Control tokens, which have no text, are never allowed.
+        n_logits: how many logits a position has.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, n_logits: int) -> None:
+        self._n_logits = n_logits
+        self._eog_ids = tokenizer.eog_ids
+        n_tokens = max(tokenizer.n_vocab, n_logits)
+        pieces = [
+            tokenizer.token_bytes(token, special=False) if token < tokenizer.n_vocab else b""
+            for token in range(n_tokens)
+        ]
+        self._tokens = ll.LLTokenizer(ll.TokenizerWrapper(_Vocabulary(pieces, tokenizer)))
+
+    def make(
+        self, grammar: str | None, json_schema: Schema | str | None, regex: str | None
+    ) -> Constraint:
+        """For the one that is given of a GBNF grammar, a JSON schema and a regular expression.
+
+        Raises:
+            ModelError: it is wrong, or more than one is given.
+        """
+        wanted = {"grammar": grammar, "json_schema": json_schema, "regex": regex}
+        given = [name for name, value in wanted.items() if value is not None]
+        if len(given) != 1:
+            raise ModelError(
+                f"expected one of {', '.join(wanted)}, found {' and '.join(given) or 'none'}"
+            )
+        if grammar is not None:
+            return self.from_gbnf(grammar)
+        if regex is not None:
+            return self.from_regex(regex)
+        return self.from_json_schema({} if json_schema is None else json_schema)
+
+    def from_gbnf(self, grammar: str) -> Constraint:
+        """For texts that match the `root` rule of a GBNF grammar.
+
+        Raises:
+            ModelError: the grammar is wrong, with line and column, or too large.
+        """
+        simple = simplify(parse_gbnf(grammar))
+        return self._constraint("grammar", _HEADER + write_lark(cut(simple), simple.rules))
+
+    def from_json_schema(self, schema: Mapping[str, Any] | str) -> Constraint:
+        """For JSON texts that are valid by a schema, given as data or as JSON text.
+
+        Properties come in the schema's order, the required ones always.
+
+        Raises:
+            ModelError: the schema is wrong, asks for what is not supported, or can't be fulfilled,
+                with the place as a JSON pointer.
+        """
+        data = read_schema(schema)
+        error = self._schema_error(data)
+        if error:
+            raise ModelError(
+                f"JSON schema, at {place_of(error, data, self._schema_error)}: expected a schema "
+                f"that can be followed, found: {error}"
+            )
+        return self._constraint("JSON schema", _schema_grammar(data))
+
+    def from_regex(self, pattern: str) -> Constraint:
+        """For texts that match a regular expression (Rust's `regex` syntax) as a whole.
+
+        Raises:
+            ModelError: the expression is wrong or too large.
+        """
+        if len(pattern) > MAX_REGEX:
+            raise ModelError(
+                f"regex: expected at most {MAX_REGEX} characters, found {len(pattern)}; shorten it"
+            )
+        wrapped = json.loads(ll.LLMatcher.grammar_from_regex(pattern))
+        return self._constraint("regex", _HEADER + wrapped["grammars"][0]["lark_grammar"])
+
+    def _schema_error(self, schema: Schema) -> str:
+        return _reason(ll.LLMatcher.validate_grammar(_schema_grammar(schema), self._tokens))
+
+    def _constraint(self, what: str, grammar: str) -> Constraint:
+        matcher = ll.LLMatcher(self._tokens, grammar, log_level=0)
+        if matcher.is_error():
+            raise ModelError(_explained(what, matcher.get_error()))
+        return Constraint(matcher, self._n_logits, self._eog_ids)
+
+
+def _schema_grammar(schema: Schema) -> str:
+    options = {"x-guidance": {"whitespace_pattern": _WHITESPACE}}
+    return f"{_HEADER}start: %json {json.dumps({**schema, **options})}"
+
+
+def _explained(what: str, error: str) -> str:
+    """The engine's error: its reason, and for a regular expression the column."""
+    place = ""
+    caret = _CARET.search(error)
+    if caret is not None:
+        place = f", line 1, column {len(caret['indent']) + 1}"
+    return f"{what}{place}: expected one that can be followed, found: {_reason(error)}"
+
+
+def _reason(error: str) -> str:
+    """The engine's reason alone: its errors go on with the place in its own notation."""
+    in_regex = [line for line in error.split("\n") if line.startswith("error: ")]
+    if in_regex:
+        return in_regex[0].removeprefix("error: ")
+    return _PREFIX.sub("", error.split("\n", 1)[0])
+
+
+class _Vocabulary:
+    """A vocabulary as the engine asks for it."""
+
+    bos_token_id = None
+
+    def __init__(self, pieces: list[bytes], tokenizer: Tokenizer) -> None:
+        # The engine wants one token that ends a text; all that do are treated in `Constraint`.
+        self.tokens = [*pieces, b"<end>"]
+        self.eos_token_id = len(pieces)
+        self.special_token_ids = [len(pieces)]
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special=False)
