@@ -10,6 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from gguf_run.commands.grammar_options import grammar_kwargs, grammar_options
 from gguf_run.commands.options import engine_options, model_options, model_path, verbose_option
 from gguf_run.commands.sampling_options import sampling_kwargs, sampling_options
 from gguf_run.generation import Generation
@@ -63,6 +64,7 @@ class LoadingBar:
 )
 @engine_options
 @sampling_options
+@grammar_options
 @verbose_option
 def run(
     model: Path | None,
@@ -82,7 +84,7 @@ def run(
     text = _prompt_text(prompt, prompt_file)
     if not no_escape:
         text = unescape(text)
-    sampling = sampling_kwargs(options, options["n_ctx"] or 1 << 30)
+    sampling = sampling_kwargs(options, options["n_ctx"] or 1 << 30) | grammar_kwargs(options)
     start = perf_counter()
     with _open(path, options) as opened:
         if verbose:

@@ -1,0 +1,52 @@
+"""The options that bind the text to a grammar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gguf_run.commands.options import stack
+
+_PATH = click.Path(path_type=Path)
+
+_SPELLINGS = {
+    "grammar": "--grammar",
+    "grammar_file": "--grammar-file",
+    "json_schema": "--json-schema",
+    "json_schema_file": "--json-schema-file",
+    "regex": "--regex",
+}
+
+grammar_options = stack(
+    click.option("--grammar", help="Write what this GBNF grammar stands for."),
+    click.option("--grammar-file", type=_PATH, help="The same, from a file."),
+    click.option("-j", "--json-schema", help="Write JSON that is valid by this schema; {}: any."),
+    click.option("-jf", "--json-schema-file", type=_PATH, help="The same, from a file."),
+    click.option("--regex", help="Write a match of this regular expression."),
+)
+
+
+def grammar_kwargs(values: dict[str, Any]) -> dict[str, str]:
+    """Take the options out of a command's `values` -> keywords of `Model.generate`.
+
+    Raises `click.UsageError` where more than one was given, or a file can't be read.
+    """
+    given = {name: value for name in _SPELLINGS if (value := values.pop(name)) is not None}
+    if len(given) > 1:
+        found = " and ".join(_SPELLINGS[name] for name in given)
+        raise click.UsageError(f"expected one grammar, schema or regex, found {found}")
+    return {
+        name.removesuffix("_file"): _read(name, value) if isinstance(value, Path) else value
+        for name, value in given.items()
+    }
+
+
+def _read(option: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(
+            f"{_SPELLINGS[option]} {path}: expected a UTF-8 text file: {error}"
+        ) from None
