@@ -183,6 +183,8 @@ SHALLOW_FILTERS = names(
     "selectattr"
 )
 """Filters that don't look into the parts of what they are given."""
+CONSUMING = names("groupby in join list max min sort sum tojson unique")
+"""Filters and tests that run through an iterator, so that what it gives is looked at before."""
 COMPARING_TESTS = names("in == eq equalto != ne > gt greaterthan ge >= < lt lessthan <= le")
 
 

@@ -133,6 +133,12 @@ class Meter:
             self.step()
             yield item
 
+    def each_made(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items, which are made as they are asked for."""
+        for item in items:
+            self.step()
+            yield self.made(item)
+
 
 def _inside(item: object) -> Iterable[object] | None:
     if isinstance(item, Mapping):

@@ -25,11 +25,11 @@ from jinja2.utils import Cycler, Joiner, Namespace
 
 from gguf_run.chat.guards import (
     COMPARING_TESTS,
+    CONSUMING,
     FILTER_CHECKS,
     SHALLOW_FILTERS,
     TEXT_METHODS,
     BoundedFormatter,
-    Check,
     format_length,
     names,
     percent,
@@ -43,6 +43,7 @@ _ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
     (list, names("copy count index")),
     (tuple, names("count index grouper list")),
     (float, names("is_integer")),
+    (range, names("count index start step stop")),
     (
         LoopContext,
         names(
@@ -54,7 +55,7 @@ _ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
     (Cycler, names("current next reset")),
     (BlockReference, names("super")),
 )
-_METHOD_OWNERS = (str, dict, list, tuple, float, LoopContext, Cycler)
+_METHOD_OWNERS = (str, dict, list, tuple, float, range, LoopContext, Cycler)
 _LONGEST_DATE_FORMAT = 200
 _PART_BYTES = 96
 """A number, or something undefined, that a literal holds and nothing else counts."""
@@ -163,12 +164,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters["tojson"] = _tojson
         filters: dict[str, Any] = self.filters
         for name, function in filters.items():
-            filters[name] = self._metered(
-                function, name not in SHALLOW_FILTERS, FILTER_CHECKS.get(name)
-            )
+            filters[name] = self._metered(name, function, name not in SHALLOW_FILTERS)
         tests: dict[str, Any] = self.tests
         for name, function in tests.items():
-            tests[name] = self._metered(function, name in COMPARING_TESTS, None)
+            tests[name] = self._metered(name, function, name in COMPARING_TESTS)
 
     def parsed(self, text: str) -> nodes.Template:
         """The tree of a template, with a meter on it."""
@@ -182,11 +181,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return _Each(self.meter, items)
 
     def made(self, value: Any) -> Any:
-        """A value that a literal or a slice has just made."""
+        """A value that a literal has just made."""
         self.meter.step()
         if isinstance(value, (list, tuple, dict)):
             self.meter.reserve(_PART_BYTES * len(value))
         return self.meter.made(value)
+
+    def sliced(self, value: Any, *bounds: Any) -> Any:
+        """`value[start:stop:step]`."""
+        self.meter.step()
+        return self.meter.made(value[slice(*bounds)])
 
     def compared(self, value: Any) -> Any:
         """A value that will be compared or hashed."""
@@ -251,7 +255,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     @functools.cached_property
     def _internal(self) -> tuple[Callable[..., Any], ...]:
-        return (self.each, self.made, self.compared, self.join_texts)
+        return (self.each, self.made, self.sliced, self.compared, self.join_texts)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
         """Refuse an attribute; Jinja would give something undefined, which prints as nothing."""
@@ -334,23 +338,25 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 self.meter.made(item)
         return self._small(value)
 
-    def _metered(
-        self, function: Callable[..., Any], deep: bool, check: Check | None
-    ) -> Callable[..., Any]:
-        """A filter or test with its meter."""
+    def _metered(self, name: str, function: Callable[..., Any], deep: bool) -> Callable[..., Any]:
+        """A filter or test with its meter; `deep`: it looks into the parts of its first value."""
         first = 1 if hasattr(function, "jinja_pass_arg") else 0
+        check = FILTER_CHECKS.get(name)
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             self.meter.step()
-            values = [self._in_hand(value) for value in args[first:]]
+            values = list(args[first:])
+            if name in CONSUMING:
+                values = [self._in_hand(value) for value in values]
             for value in (*values, *kwargs.values()) if deep else values[1:]:
                 self.meter.whole(value)
             if check:
                 check(self.meter, *values, **kwargs)
             result = function(*args[:first], *values, **kwargs)
             if isinstance(result, Iterator):
-                return iter(self._fresh(self._in_hand(result)))
+                # What is lazy stays so: templates may make lists that they never look at.
+                return self.meter.each_made(result)
             return self._fresh(result)
 
         return run

@@ -71,7 +71,10 @@ class Metering(NodeTransformer):
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
         self.generic_visit(node)
-        return _through("made", node) if isinstance(node.arg, nodes.Slice) else node
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        bounds = (node.arg.start, node.arg.stop, node.arg.step)
+        return _through("sliced", node.node, *(bound or nodes.Const(None) for bound in bounds))
 
     def visit_Const(self, node: nodes.Const) -> nodes.Node:
         if isinstance(node.value, int) and abs(node.value) >= MAX_INT:

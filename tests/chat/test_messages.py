@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import threading
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,28 @@ def test_what_a_template_refuses_is_told_with_its_words_and_line() -> None:
 def test_what_is_no_template_is_told_with_its_line(text: str) -> None:
     with pytest.raises(ModelError, match=r"line 2: not a valid Jinja template: "):
         ChatTemplate("x\n" + text)
+
+
+def test_lists_that_a_template_never_looks_at_are_not_made() -> None:
+    text = "{% set parts = none|selectattr('type', 'equalto', 'text') %}{{ parts is defined }}"
+    assert render(text, []) == "True"
+
+
+def test_a_test_leaves_an_iterator_as_it_is() -> None:
+    text = "{% set big = ['a', 'b']|map('upper') %}{{ big is iterable }}{{ big|default(1)|join }}"
+    assert render(text, []) == "TrueAB"
+
+
+def test_a_template_can_be_rendered_by_many_threads_at_once() -> None:
+    template = ChatTemplate(CONTENT)
+    results: list[str] = []
+
+    def work(name: str) -> None:
+        results.extend(template.render([{"role": "user", "content": name}]) for _ in range(50))
+
+    threads = [threading.Thread(target=work, args=(f"t{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == sorted(f"[user:t{i}]" for i in range(4) for _ in range(50))
