@@ -13,7 +13,8 @@ from jinja2 import Template, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
 
 from gguf_run.chat.limits import LimitError, Limits, Meter
-from gguf_run.chat.sandbox import RaisedByTemplate, Sandbox
+from gguf_run.chat.sandbox import Sandbox
+from gguf_run.chat.values import RaisedByTemplate
 from gguf_run.errors import ModelError
 
 _TRIAL_STEPS = 0.05

@@ -10,14 +10,13 @@ the type of what is called.
 from __future__ import annotations
 
 import functools
-import json
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import Undefined, nodes, pass_context
-from jinja2.exceptions import SecurityError, TemplateError
+from jinja2.exceptions import SecurityError
 from jinja2.ext import loopcontrols
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
@@ -29,110 +28,24 @@ from gguf_run.chat.guards import (
     FILTER_CHECKS,
     SHALLOW_FILTERS,
     TEXT_METHODS,
-    BoundedFormatter,
-    format_length,
-    names,
     percent,
 )
 from gguf_run.chat.limits import MAX_INT, LimitError, Limits, Meter
 from gguf_run.chat.tree import Generation, Metering
-
-_ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
-    (str, frozenset(TEXT_METHODS)),
-    (dict, names("copy get items keys values")),
-    (list, names("copy count index")),
-    (tuple, names("count index grouper list")),
-    (float, names("is_integer")),
-    (range, names("count index start step stop")),
-    (
-        LoopContext,
-        names(
-            "changed cycle depth depth0 first index index0 last length nextitem previtem revindex "
-            "revindex0"
-        ),
-    ),
-    (Macro, names("arguments caller catch_kwargs catch_varargs name")),
-    (Cycler, names("current next reset")),
-    (BlockReference, names("super")),
+from gguf_run.chat.values import (
+    ATTRIBUTES,
+    Each,
+    RaisedByTemplate,
+    TemplateNamespace,
+    TextFormat,
+    tojson,
 )
+
 _METHOD_OWNERS = (str, dict, list, tuple, float, range, LoopContext, Cycler)
 _LONGEST_DATE_FORMAT = 200
 _PART_BYTES = 96
 """A number, or something undefined, that a literal holds and nothing else counts."""
 _MANY = 8
-
-
-class RaisedByTemplate(TemplateError):
-    """A template called `raise_exception`."""
-
-
-class TextFormat:
-    """`text.format`, in bounds."""
-
-    def __init__(self, text: str, environment: Sandbox, from_map: bool) -> None:
-        self._text = text
-        self._environment = environment
-        self._from_map = from_map
-
-    def __call__(self, *args: Any, **kwargs: Any) -> str:
-        if type(self._text) is not str:
-            raise SecurityError("format() of a text that is marked as safe")
-        if self._from_map:
-            args, kwargs = (), *args
-        format_length(self._text)
-        formatter = BoundedFormatter(self._environment, self._environment.meter)
-        return formatter.vformat(self._text, args, kwargs)
-
-
-class TemplateNamespace(Namespace):
-    """A namespace without names that begin with an underscore."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:
-        # As in Jinja, so that `namespace(self=...)` works.
-        self, args = args[0], args[1:]
-        attrs = dict(*args, **kwargs)
-        for name in attrs:
-            _check_public(name)
-        Namespace.__init__(self, attrs)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _check_public(name)
-        Namespace.__setitem__(self, name, value)
-
-    def __repr__(self) -> str:
-        return "<Namespace>"
-
-
-def _check_public(name: object) -> None:
-    if not isinstance(name, str) or name.startswith("_"):
-        raise SecurityError(f"a namespace can't hold {name!r:.50}")
-
-
-class _Each:
-    """The items of a loop, a step each; it has a length where they have one."""
-
-    def __init__(self, meter: Meter, items: Iterable[Any]) -> None:
-        self._meter = meter
-        self._items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._meter.each(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)  # type: ignore[arg-type]
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | str | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """JSON as `json.dumps` writes it; Jinja's own filter would escape it for HTML."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -161,7 +74,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         }
         self.globals.clear()
         self.globals.update(self._functions)
-        self.filters["tojson"] = _tojson
+        self.filters["tojson"] = tojson
         filters: dict[str, Any] = self.filters
         for name, function in filters.items():
             filters[name] = self._metered(name, function, name not in SHALLOW_FILTERS)
@@ -176,9 +89,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     # What the changed tree calls.
 
-    def each(self, items: Any) -> _Each:
+    def each(self, items: Any) -> Each:
         """The items of a loop."""
-        return _Each(self.meter, items)
+        return Each(self.meter, items)
 
     def made(self, value: Any) -> Any:
         """A value that a literal has just made."""
@@ -241,7 +154,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return False
         if isinstance(obj, Namespace):
             return True
-        return any(isinstance(obj, kind) and attr in names for kind, names in _ATTRIBUTES)
+        return any(isinstance(obj, kind) and attr in names for kind, names in ATTRIBUTES)
 
     def is_safe_callable(self, obj: Any) -> bool:
         """Whether a template may call something: a list of what it may."""
@@ -266,7 +179,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(value, (types.MethodType, types.BuiltinMethodType)):
             text = value.__self__
             if isinstance(text, str) and value.__name__ in ("format", "format_map"):
-                return TextFormat(text, self, value.__name__ == "format_map")
+                return TextFormat(text, self, self.meter, value.__name__ == "format_map")
         return None
 
     def getattr(self, obj: Any, attribute: str) -> Any:
