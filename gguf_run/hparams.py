@@ -187,7 +187,8 @@ def _n_layer(keys: Keys) -> int:
 
 def _check_heads(keys: Keys, n_head: tuple[int, ...], n_head_kv: tuple[int, ...]) -> None:
     for il, (h, kv) in enumerate(zip(n_head, n_head_kv, strict=True)):
-        if h < 1 or kv < 1 or h % kv:
+        # Layers without attention have no KV heads.
+        if h < 1 or (kv and h % kv):
             raise ModelError(
                 f"{keys.source}: layer {il}: expected attention.head_count to be a multiple of "
                 f"head_count_kv, found {h} and {kv}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from family_layers import FINE, PRE_FFN, SHARED, deepseek2, gemma4, hybrid
+from family_layers import FINE, PRE_FFN, SHARED, deepseek2, gemma4, hybrid, lfm2, minicpm3
 from model_maker import Variant, decoder, scaling
 
 
@@ -18,6 +18,7 @@ def _window(size: int = 16, **more: object) -> dict[str, object]:
 
 
 EPS: dict[str, object] = {"attention.layer_norm_epsilon": 1e-5}
+BIASES = ("qkv_bias", "attn_output_bias")
 FALCON = ("norm_bias", "fused_qkv", "plain_ffn")
 GPT = ("norm_bias", "qkv_bias", "attn_output_bias", "ffn_bias", "plain_ffn")
 POST_ONLY = ("post_norms", "only_post_norms")
@@ -124,6 +125,52 @@ FAMILIES: dict[str, Variant] = {
             "expert_weights_norm": True,
         },
     ),
+    "minimax-m2": moe(
+        "minimax-m2",
+        *("wide_qk_norm", "choice_bias"),
+        n_ff=32,
+        n_rot=8,
+        keys={**FINE, "expert_gating_func": 2},
+    ),
+    "bailingmoe2": moe(
+        "bailingmoe2",
+        *("fused_qkv", "qk_norm", "choice_bias"),
+        n_dense=1,
+        n_rot=8,
+        n_ff_shared=32,
+        keys={
+            **FINE,
+            **SIGMOID,
+            "expert_shared_count": 1,
+            "leading_dense_block_count": 1,
+            "expert_group_count": 4,
+            "expert_group_used_count": 2,
+        },
+    ),
+    "exaone-moe": moe(
+        "exaone-moe",
+        *("qk_norm", "choice_bias"),
+        n_layer=5,
+        n_dense=1,
+        n_ff_shared=32,
+        keys={
+            **FINE,
+            **SIGMOID,
+            **_window(),
+            "expert_shared_count": 1,
+            "leading_dense_block_count": 1,
+            "attention.sliding_window_pattern": [True, True, True, False, True],
+        },
+    ),
+    "phimoe": moe("phimoe", *BIASES, "norm_bias", "head_bias", n_ff=32, n_head_kv=4, seed=1),
+    "lfm2moe": lfm2(
+        "choice_bias",
+        seed=1,
+        n_expert=8,
+        n_dense=2,
+        keys={**FINE, "leading_dense_block_count": 2, "expert_gating_func": 2},
+    ),
+    "lfm2": lfm2(),
     # A scale a matrix
     "llama-scales": _row("llama", "qkv_bias", "scales"),
     "qwen3moe-scales": moe("qwen3moe", "qk_norm", "scales", keys=FINE),
@@ -156,6 +203,8 @@ FAMILIES: dict[str, Variant] = {
     "deepseek2-yarn": deepseek2(keys=scaling("yarn")),
     "deepseek2-yarn-attn-factor": deepseek2(keys=scaling("yarn", attn_factor=1.2)),
     "deepseek2-linear": deepseek2(keys=scaling("linear")),
+    "mistral4": deepseek2(arch="mistral4", keys=scaling("yarn", yarn_log_multiplier=1.0)),
+    "minicpm3": minicpm3(),
     "deepseek2-fused-experts": deepseek2("fused_experts"),
     # Linear attention
     "qwen35": hybrid("qwen35", keys=SECTIONS),
@@ -276,6 +325,7 @@ FAMILIES: dict[str, Variant] = {
     "plamo": _row("plamo", ffn_norm=""),
     "qwen": _row("qwen", "fused_qkv", "qkv_bias", "halved_ffn", n_head_kv=4),
     "baichuan": _row("baichuan", **SMALL, n_head_kv=4, n_layer=32),
+    "bitnet": _row("bitnet", "sub_norms", "tied"),
     "arcee": _row("arcee", "plain_ffn"),
     "mistral3": _row("mistral3", keys=scaling("yarn", yarn_log_multiplier=1.0)),
     "mistral3-warm": _row(

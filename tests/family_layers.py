@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from model_maker import Maker, Variant, ends, feed_forward, routed_experts
+from model_maker import Maker, Variant, attention, ends, feed_forward, routed_experts
 
 FINE: dict[str, object] = {"expert_feed_forward_length": 32}
 PRE_FFN = "post_attention_norm"
@@ -39,8 +39,31 @@ def latent_decoder(m: Maker) -> None:
 Q_RANK, KV_RANK, VALUE = 24, 32, 12
 
 
+def lfm2(*parts: str, **more: Any) -> Variant:
+    """LFM2 in little: two of five layers have attention."""
+    fields: dict[str, Any] = {"n_layer": 5, "n_head_kv": (0, 2, 0, 0, 2)}
+    keys = {"shortconv.l_cache": 3, **more.pop("keys", {})}
+    arch = "lfm2moe" if more.get("n_expert") else "lfm2"
+    every = frozenset((*parts, "qk_norm", "tied"))
+    return Variant(arch, lfm2_layers, parts=every, keys=keys, **{**fields, **more})
+
+
+def minicpm3() -> Variant:
+    """MiniCPM 3 in little."""
+    keys: dict[str, object] = {
+        "attention.q_lora_rank": Q_RANK,
+        "attention.kv_lora_rank": KV_RANK,
+        "attention.key_length": 16,
+        "attention.value_length": VALUE,
+        "rope.scaling.original_context_length": 128,
+    }
+    parts = frozenset({"legacy", "rope_factors"})
+    return Variant("minicpm3", latent_decoder, n_rot=8, n_head_kv=4, parts=parts, keys=keys)
+
+
 def deepseek2(*parts: str, **more: Any) -> Variant:
     """DeepSeek V2 and V3 in little: four heads of 16 elements, 8 of them rotated."""
+    arch = str(more.pop("arch", "deepseek2"))
     keys = {
         **FINE,
         **SHARED,
@@ -62,9 +85,24 @@ def deepseek2(*parts: str, **more: Any) -> Variant:
     fields: dict[str, Any] = {"n_rot": 8, "n_expert": 8, "n_dense": 1, "n_ff_shared": 64}
     fields |= {"n_head_kv": 4 if "legacy" in parts else 1}
     keys |= more.pop("keys", {})
-    return Variant(
-        "deepseek2", latent_decoder, parts=frozenset(parts), keys=keys, **{**fields, **more}
-    )
+    return Variant(arch, latent_decoder, parts=frozenset(parts), keys=keys, **{**fields, **more})
+
+
+def lfm2_layers(m: Maker) -> None:
+    """LFM2's tensors: layers without KV heads have a short convolution."""
+    v = m.variant
+    m.matrix("token_embd", m.n_vocab, v.n_embd, gain=2.0)
+    m.norm("token_embd_norm", v.n_embd)
+    assert isinstance(v.n_head_kv, tuple)
+    for il, n_kv in enumerate(v.n_head_kv):
+        if n_kv:
+            attention(m, il)
+        else:
+            m.norm(f"blk.{il}.attn_norm", v.n_embd)
+            m.matrix(f"blk.{il}.shortconv.in_proj", 3 * v.n_embd, v.n_embd, gain=1.5)
+            m.table(f"blk.{il}.shortconv.conv.weight", v.n_embd, 3, 0.5)
+            m.matrix(f"blk.{il}.shortconv.out_proj", v.n_embd, v.n_embd)
+        feed_forward(m, il)
 
 
 def delta_decoder(m: Maker) -> None:

@@ -265,6 +265,8 @@ def attention(m: Maker, il: int) -> None:
     if m.has("qk_norm_by_head"):
         m.table(f"{prefix}_q_norm.weight", v.n_head, v.head_dim, 1.0)
         m.table(f"{prefix}_k_norm.weight", n_head_kv, v.head_dim, 2.0)
+    if m.has("sub_norms"):
+        m.norm(f"{prefix}_sub_norm", n_q)
     m.matrix(f"{prefix}_output", v.n_embd, n_q)
     if m.has("attn_output_bias"):
         m.vector(f"{prefix}_output.bias", v.n_embd, 0.0)
@@ -304,6 +306,8 @@ def _dense(m: Maker, prefix: str, n_ff: int, suffix: str = "") -> None:
         m.matrix(f"{prefix}_{name}{suffix}", n, m.variant.n_embd, gain=_ffn_gain(m))
         if bias:
             m.vector(f"{prefix}_{name}.bias", n, 0.0)
+    if m.has("sub_norms"):
+        m.norm(f"{prefix}_sub_norm", n_ff)
     m.matrix(f"{prefix}_down{suffix}", m.variant.n_embd, n_ff)
     if bias:
         m.vector(f"{prefix}_down.bias", m.variant.n_embd, 0.0)

@@ -94,9 +94,12 @@ def mlp(b: Builder, x: Tensor, il: int, act: str = "gelu") -> Tensor:
 # Ends
 
 
-def head(b: Builder, x: Tensor, norm: Norm = rms_norm) -> Tensor:
-    """Logits (n_out, n_vocab) of the wanted rows; a file without `output` reuses the embedding."""
-    x = norm(b, b.g.get_rows(x, b.out_rows), "output_norm")
+def head(b: Builder, x: Tensor, norm: Norm = rms_norm, name: str = "output_norm") -> Tensor:
+    """Logits (n_out, n_vocab) of the wanted rows; a file without `output` reuses the embedding.
+
+    `name` is that of the last norm's tensors.
+    """
+    x = norm(b, b.g.get_rows(x, b.out_rows), name)
     tied = not b.has("output.weight")
     w = b.weight("token_embd.weight" if tied else "output.weight", b.hp.n_vocab, b.hp.n_embd)
     logits = b.g.mul_mat(w, x)

@@ -1,5 +1,6 @@
 """DeepSeek V2 and V3 (arXiv:2405.04434, arXiv:2412.19437): latent attention, a few dense layers,
-then fine-grained experts beside shared ones, chosen within the best groups in V3."""
+then fine-grained experts beside shared ones, chosen within the best groups in V3; and Mistral's
+fourth generation, which is made alike."""
 
 from __future__ import annotations
 
@@ -19,7 +20,13 @@ SIGMOID_SHAPES = ((47, 154880), (48, 154880))
 
 @architecture("deepseek2")
 def deepseek2(b: Builder) -> Tensor:
-    attend = partial(latent_attention, m=latent(b))
+    attend = partial(latent_attention, m=latent(b, whole_scores=True))
+    return head(b, pre_norm(b, embed(b), attend, deepseek2_ffn))
+
+
+@architecture("mistral4")
+def mistral4(b: Builder) -> Tensor:
+    attend = partial(latent_attention, m=latent(b, whole_scores=False))
     return head(b, pre_norm(b, embed(b), attend, deepseek2_ffn))
 
 

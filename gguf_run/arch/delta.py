@@ -76,7 +76,8 @@ def delta_attention(
     `mixed` (n_tok, channels) holds queries, keys and values; alpha and beta (n_tok, n_value).
     """
     g, name, n_tok = b.g, f"blk.{il}.ssm", mixed.shape[0]
-    convolved = _convolve(b, il, h, mixed)
+    taps = b.weight(f"{name}_conv1d.weight", h.channels, h.n_tap)
+    convolved = g.unary("silu", convolve(b, il, mixed, taps))
     q = _unit(b, heads(b, g.view(convolved, 0, h.keys), h.width), h.width**-0.5)
     k = _unit(b, heads(b, g.view(convolved, h.keys, 2 * h.keys), h.width))
     v = heads(b, g.view(convolved, 2 * h.keys, h.channels), h.width)
@@ -88,12 +89,11 @@ def delta_attention(
     return g.reshape(_keep_states(b, both, states, n_tok * h.values), n_tok, h.n_value, h.width)
 
 
-def _convolve(b: Builder, il: int, h: Heads, x: Tensor) -> Tensor:
-    """SiLU of a causal convolution of each channel (n_tok, channels)."""
-    w = b.weight(f"blk.{il}.ssm_conv1d.weight", h.channels, h.n_tap)
-    states = b.states(il, "conv", (h.n_tap - 1) * h.channels)
+def convolve(b: Builder, il: int, x: Tensor, w: Tensor) -> Tensor:
+    """A causal convolution along each sequence: x (n_tok, n_ch) with the taps w (n_ch, n_tap)."""
+    states = b.states(il, "conv", (w.shape[1] - 1) * w.shape[0])
     both = b.g.ssm_conv(x, w, states, b.seq_ids, b.state_in)
-    return b.g.unary("silu", b.g.reshape(_keep_states(b, both, states, x.n_elements), *x.shape))
+    return b.g.reshape(_keep_states(b, both, states, x.n_elements), *x.shape)
 
 
 def _keep_states(b: Builder, both: Tensor, states: Tensor, n: int) -> Tensor:

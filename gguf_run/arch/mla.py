@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import log
 
-from gguf_run.arch.attention import heads, rope_params, warmed
+from gguf_run.arch.attention import heads, rope_factors, rope_params, warmed
 from gguf_run.arch.blocks import linear, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.graph import AttentionParams, RopeMode, RopeParams, Tensor
@@ -26,15 +26,20 @@ class Latent:
     n_value: int
     absorbed: bool
     rope: RopeParams
+    factors: Tensor | None
     scores: AttentionParams
 
 
-def latent(b: Builder) -> Latent:
-    """The widths and the RoPE that the file says."""
+def latent(b: Builder, whole_scores: bool) -> Latent:
+    """The widths and the RoPE that the file says.
+
+    YaRN's magnitude is a factor of all scores; `whole_scores`: as the file's multiplier has it, and
+    none is left for the rotated part, else the multiplier lessens that of the rotated part.
+    """
     hp, keys = b.hp, b.hp.keys
     absorbed = keys.get("attention.key_length_mla") is not None
     d_k = keys.integer("attention.key_length_mla", hp.head_dim_k, low=hp.n_rot + 1)
-    rope, size = _yarn(b)
+    rope, size = _yarn(b, whole_scores)
     return Latent(
         n_latent=keys.integer("attention.kv_lora_rank"),
         n_nope=d_k - hp.n_rot,
@@ -42,23 +47,37 @@ def latent(b: Builder) -> Latent:
         n_value=keys.integer("attention.value_length_mla", hp.head_dim_v),
         absorbed=absorbed,
         rope=rope,
+        factors=None,
         scores=AttentionParams(scale=size**2 * d_k**-0.5),
     )
 
 
-def _yarn(b: Builder) -> tuple[RopeParams, float]:
-    """RoPE, and what YaRN (arXiv:2309.00071, section 3.4) multiplies queries and keys with.
+def plain_latent(b: Builder) -> Latent:
+    """Heads of keys and values, RoPE over halves with LongRoPE's factors, plain scores."""
+    hp = b.hp
+    return Latent(
+        n_latent=hp.keys.integer("attention.kv_lora_rank"),
+        n_nope=hp.head_dim_k - hp.n_rot,
+        n_rot=hp.n_rot,
+        n_value=hp.head_dim_v,
+        absorbed=False,
+        rope=rope_params(b, RopeMode.NEOX),
+        factors=rope_factors(b),
+        scores=AttentionParams(scale=hp.head_dim_k**-0.5),
+    )
 
-    Here the magnitude is a factor of all scores and not of the rotated part alone.
-    """
+
+def _yarn(b: Builder, whole_scores: bool) -> tuple[RopeParams, float]:
+    """RoPE, and what YaRN (arXiv:2309.00071, section 3.4) multiplies queries and keys with."""
     rope = rope_params(b, RopeMode.NORM)
     log_scale = log(1 / rope.freq_scale)
     grows = 1 + 0.1 * log_scale
     multiplier = b.hp.keys.number("rope.scaling.yarn_log_multiplier", 0.0)
-    whole = rope.attn_factor * (1 + multiplier * log_scale)
-    if multiplier and rope.ext_factor:
-        return replace(rope, attn_factor=rope.attn_factor / grows), whole
-    return rope, whole * grows
+    named = 1 + multiplier * log_scale
+    if not multiplier or not rope.ext_factor:
+        return rope, rope.attn_factor * named * grows
+    taken, left = (grows, named) if whole_scores else (named, grows)
+    return replace(rope, attn_factor=rope.attn_factor / taken), rope.attn_factor * left
 
 
 def latent_attention(b: Builder, x: Tensor, il: int, m: Latent) -> Tensor:
@@ -67,11 +86,10 @@ def latent_attention(b: Builder, x: Tensor, il: int, m: Latent) -> Tensor:
     q = heads(b, _queries(b, x, il, n_head * (m.n_nope + m.n_rot)), m.n_nope + m.n_rot)
     both = linear(b, x, f"{name}_kv_a_mqa", m.n_latent + m.n_rot)
     c = rms_norm(b, g.view(both, 0, m.n_latent), f"{name}_kv_a_norm")
-    k_rot = g.rope(
-        heads(b, g.view(both, m.n_latent, m.n_latent + m.n_rot), m.n_rot), b.positions, m.rope
-    )
-    q_nope = g.view(q, 0, m.n_nope)
-    q_rot = g.rope(g.view(q, m.n_nope, m.n_nope + m.n_rot), b.positions, m.rope)
+    k_rot = heads(b, g.view(both, m.n_latent, m.n_latent + m.n_rot), m.n_rot)
+    k_rot = g.rope(k_rot, b.positions, m.rope, m.factors)
+    q_nope, q_rot = g.view(q, 0, m.n_nope), g.view(q, m.n_nope, m.n_nope + m.n_rot)
+    q_rot = g.rope(q_rot, b.positions, m.rope, m.factors)
     found = (_absorbed if m.absorbed else _expanded)(b, il, m, q_nope, q_rot, c, k_rot)
     merged = g.reshape(found, x.shape[0], n_head * m.n_value)
     return linear(b, merged, f"{name}_output", b.hp.n_embd)
