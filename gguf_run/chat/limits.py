@@ -23,8 +23,8 @@ class LimitError(Exception):
 class Limits:
     """Bounds of one rendering; of the inputs' characters some are granted on top.
 
-    The longest templates that models come with have 17,000 characters, and take 10,000 steps and
-    15 ms for a conversation of 100 messages.
+    Of 70 templates that models come with, the longest has 17,000 characters; for 102 messages of
+    1,000 characters none took more than 11,400 steps, 10 MiB and 51 ms (on a shared machine).
 
     Attributes:
         seconds: of wall-clock time.
