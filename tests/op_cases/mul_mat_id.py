@@ -79,10 +79,10 @@ class Experts:
     n_ff: int = 96
 
     def __str__(self) -> str:
-        how = ["gate and up in one"] * self.joint + ["biases"] * self.biased
-        how += ["a residual"] * self.residual
+        how = [self.glu, *["joint"] * self.joint, *["biased"] * self.biased]
+        how += ["alone"] * (not self.residual)
         sizes = f"{self.n_used} of {self.n_expert}, {self.n_embd} to {self.n_ff}"
-        return f"experts of {self.dtype}, {sizes}, {self.n_tok} tokens, {self.glu}, {how}"
+        return f"experts {self.dtype}, {sizes}, {self.n_tok} tokens, {' '.join(how)}"
 
     def build(self, g: Graph) -> Tensor:
         x = g.input("x", (self.n_tok, self.n_embd), F32)
@@ -157,7 +157,7 @@ CASES = [
             *(Experts("MXFP4", 2, j, True, "swiglu_oai") for j in (False, True)),
             *(Experts("Q8_0", 1, glu=glu, residual=False) for glu in GLU_OPS),
             Experts("Q4_0", 8, n_expert=20, n_used=16, biased=True, residual=False),
-            Experts("Q5_0", 1, n_used=1, n_embd=1056, n_ff=2080),
+            Experts("Q5_0", 1, n_expert=2, n_used=1, n_embd=96, n_ff=2080),
             Experts("Q4_K", 3, n_used=2, n_embd=256, n_ff=1024, n_expert=3),
         )
     ),
