@@ -85,11 +85,13 @@ def check_bulk_copies_and_mbarriers(device: Device) -> None:
 
 
 def check_reductions(device: Device) -> None:
-    x, y = _small(7, (128,)), device.alloc(16)
+    x, y = _small(7, (128,)), device.alloc(24)
     device.launch(_kernels(device)["reductions"], 1, 128, [put(device, x), y])
     dot = 3 * 3 + 2 * 2 + 1 * 1 + 255 * -1 + 7
-    expected = [x.sum(), x.max(), x[:8].max(), dot]
-    assert device.download(y, np.float32, (4,)).tolist() == expected
+    words = x[:32].view(np.uint32)
+    extremes = np.array([words.max(), words.min()]).astype(np.uint32).view(np.float32)
+    expected = [x.sum(), x.max(), x[:8].max(), dot, *extremes]
+    assert device.download(y, np.float32, (6,)).tolist() == expected
 
 
 def check_cooperative_launch(device: Device) -> None:

@@ -4,9 +4,10 @@
 
 typedef unsigned long long Key;
 
-__device__ __forceinline__ Key key_of(float x, int column) {
+// Rises with x; less than 2^32 - 1, 0 for NaN alone.
+__device__ __forceinline__ unsigned order_of(float x) {
   const unsigned bits = __float_as_uint(x);
-  const unsigned ordered = x != x ? 0u : x == 0 ? 0x80000000u : bits ^ (bits >> 31 ? ~0u : 0x80000000u);
-  return (Key)ordered << 32 | ~(unsigned)column;
+  return x != x ? 0u : x == 0 ? 0x80000000u : bits ^ (bits >> 31 ? ~0u : 0x80000000u);
 }
+__device__ __forceinline__ Key key_of(float x, int column) { return (Key)order_of(x) << 32 | ~(unsigned)column; }
 __device__ __forceinline__ int column_of(Key key) { return (int)~(unsigned)key; }

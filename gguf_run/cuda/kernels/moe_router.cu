@@ -7,7 +7,7 @@
 // logits (n_tok, n_expert) f32, stride elements between rows; bias (n_expert) f32 or null; ids (n_tok, k) i32;
 // weights (n_tok, k) f32; k <= 32, n_expert <= 32 * PER_LANE, p.n_group <= 32
 // block = (32, tokens), grid = n_tok / tokens, rounded up: a warp a token
-// latency-bound: five shuffles of 64 bits for each of k
+// latency-bound: two reductions for each of k
 #include "functions.cuh"
 #include "keys.cuh"
 #include "ptx.cuh"
@@ -44,10 +44,26 @@ __device__ __forceinline__ float score_of(float logit, int gating, Total total) 
   return logit;
 }
 
+// Takes the largest element out, of equal ones that of the lowest column: its column, i * 32 + lane for element i of a
+// lane. Elements are 1 + order_of(x); 0 stands for none.
+template <int N> __device__ __forceinline__ int take_best(unsigned (&elements)[N], int lane) {
+  unsigned top = elements[0];
+#pragma unroll
+  for (int i = 1; i < N; i++) top = max(top, elements[i]);
+  top = warp_max_word(top);
+  unsigned column = ~0u;
+#pragma unroll
+  for (int i = N - 1; i >= 0; i--) column = elements[i] == top ? i * 32 + lane : column;
+  column = warp_min_word(column);
+#pragma unroll
+  for (int i = 0; i < N; i++) elements[i] = i * 32 + lane == column ? 0 : elements[i];
+  return (int)column;
+}
+
 // The bits of the groups that are chosen from; scores of all experts, bias included, stand in shared memory.
 __device__ __forceinline__ unsigned best_groups(const float* scores, Router p, int lane) {
   const int size = p.n_expert / p.n_group;
-  Key key = 0;
+  unsigned sums[1] = {0};
   if (lane < p.n_group) {
     float first = lowest(), second = lowest();
     for (int i = 0; i < size; i++) {
@@ -55,14 +71,10 @@ __device__ __forceinline__ unsigned best_groups(const float* scores, Router p, i
       second = fmaxf(second, fminf(first, s));
       first = fmaxf(first, s);
     }
-    key = key_of(first + second, lane);
+    sums[0] = 1 + order_of(first + second);
   }
   unsigned chosen = 0;
-  for (int rank = 0; rank < p.n_group_used; rank++) {
-    const Key best = warp_max(key);
-    if (key == best) key = 0;
-    chosen |= 1u << column_of(best);
-  }
+  for (int rank = 0; rank < p.n_group_used; rank++) chosen |= 1u << take_best(sums, lane);
   return chosen;
 }
 
@@ -70,7 +82,6 @@ __device__ __forceinline__ unsigned best_groups(const float* scores, Router p, i
 template <int PER_LANE>
 __device__ __forceinline__ int choose(
     const float (&logits)[PER_LANE], Total total, const float* bias, Router p, float* scratch, int lane) {
-  Key keys[PER_LANE];
   float scores[PER_LANE];
 #pragma unroll
   for (int i = 0; i < PER_LANE; i++) {
@@ -84,23 +95,19 @@ __device__ __forceinline__ int choose(
     groups = best_groups(scratch, p, lane);
   }
   const int size = p.n_expert / p.n_group;
+  unsigned open[PER_LANE];
 #pragma unroll
   for (int i = 0; i < PER_LANE; i++) {
     const int e = i * 32 + lane;
-    const bool open = p.n_group == 1 || groups >> (e / size & 31) & 1;
-    keys[i] = e >= p.n_expert ? 0 : key_of(open ? scores[i] : lowest(), e);
+    const bool in_group = p.n_group == 1 || groups >> (e / size & 31) & 1;
+    open[i] = e >= p.n_expert ? 0 : 1 + order_of(in_group ? scores[i] : lowest());
   }
-  Key mine = 0;
+  int mine = 0;
   for (int rank = 0; rank < p.k; rank++) {
-    Key best = keys[0];
-#pragma unroll
-    for (int i = 1; i < PER_LANE; i++) best = max(best, keys[i]);
-    best = warp_max(best);
+    const int best = take_best(open, lane);
     if (lane == rank) mine = best;
-#pragma unroll
-    for (int i = 0; i < PER_LANE; i++) keys[i] = keys[i] == best ? 0 : keys[i];
   }
-  return column_of(mine);
+  return mine;
 }
 
 // The weight of the expert with this logit; one expert a lane, of the first k.
@@ -144,21 +151,21 @@ __device__ __forceinline__ void route(
 }
 
 template <int PER_LANE>
-__global__ void __launch_bounds__(256) moe_router_f32(
+__global__ void __launch_bounds__(256, 1) moe_router_f32(
     const float* __restrict__ logits, const float* __restrict__ bias, int* __restrict__ ids,
     float* __restrict__ weights, int n_tok, int stride, Router p) {
   route<PER_LANE, true, true>(logits, bias, ids, weights, n_tok, stride, p);
 }
 
 template <int PER_LANE>
-__global__ void __launch_bounds__(256) moe_ids_f32(
+__global__ void __launch_bounds__(256, 1) moe_ids_f32(
     const float* __restrict__ logits, const float* __restrict__ bias, int* __restrict__ ids, int n_tok, int stride,
     Router p) {
   route<PER_LANE, true, false>(logits, bias, ids, nullptr, n_tok, stride, p);
 }
 
 template <int PER_LANE>
-__global__ void __launch_bounds__(256) moe_weights_f32(
+__global__ void __launch_bounds__(256, 1) moe_weights_f32(
     const float* __restrict__ logits, int* __restrict__ ids, float* __restrict__ weights, int n_tok, int stride,
     Router p) {
   route<PER_LANE, false, true>(logits, nullptr, ids, weights, n_tok, stride, p);

@@ -344,6 +344,16 @@ template <class F, int WIDTH, class T> __device__ __forceinline__ T warp_reduce(
 template <int WIDTH = 32, class T> __device__ __forceinline__ T warp_sum(T v) { return warp_reduce<Sum, WIDTH>(v); }
 template <int WIDTH = 32, class T> __device__ __forceinline__ T warp_max(T v) { return warp_reduce<Max, WIDTH>(v); }
 
+// As warp_max, and the least, of numbers that sm_80 and later reduce in one instruction.
+__device__ __forceinline__ unsigned warp_max_word(unsigned v) {
+#if __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(0xffffffffu, v);
+#else
+  return warp_max(v);
+#endif
+}
+__device__ __forceinline__ unsigned warp_min_word(unsigned v) { return ~warp_max_word(~v); }
+
 // Over a block of N_WARPS * 32 threads, all of which call it and get the result. Two barriers.
 template <class F, int N_WARPS, class T> __device__ __forceinline__ T block_reduce(T v) {
   __shared__ T part[N_WARPS];

@@ -81,10 +81,13 @@ extern "C" __global__ void pipeline(const float* x, float* y, int n_tiles) {
 }
 #endif
 
-// y[0] = sum, y[1] = max of x (128) f32 by warps and the block; y[2] = max over the first 8 lanes. block = 128.
+// y[0] = sum, y[1] = max of x (128) f32 by warps and the block; y[2] = max over the first 8 lanes; y[4] and y[5] = largest
+// and least bit pattern of the first warp, as numbers. block = 128.
 extern "C" __global__ void reductions(const float* x, float* y) {
   float v = x[threadIdx.x], sum = block_sum<4>(v), largest = block_max<4>(v), eight = warp_max<8>(v);
+  const unsigned word = __float_as_uint(v), top = warp_max_word(word), low = warp_min_word(word);
   named_barrier(1, 128);
+  if (threadIdx.x == 0) y[4] = __uint_as_float(top), y[5] = __uint_as_float(low);
   if (threadIdx.x == 0) y[0] = sum, y[1] = largest, y[2] = eight;
   if (threadIdx.x == 0) y[3] = (float)dp4a_us(0xff010203u, 0xff010203, 7);
 }
