@@ -7,6 +7,9 @@ with Model("model.gguf") as model:
         print(chunk.text, end="", flush=True)
 """
 
+from gguf_run.answer import Answer
+from gguf_run.chat import ChatTemplate, Reply, ToolCall
+from gguf_run.conversation import Conversation
 from gguf_run.errors import DeviceError, GGUFError, GGUFRunError, ModelError
 from gguf_run.generation import Chunk, Generation, Timings
 from gguf_run.loader import GGUFFile, TensorInfo, open_gguf
@@ -17,7 +20,10 @@ from gguf_run.tokenizer import StreamingDetokenizer, Tokenizer
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
+    "ChatTemplate",
     "Chunk",
+    "Conversation",
     "DeviceError",
     "GGUFError",
     "GGUFFile",
@@ -25,11 +31,13 @@ __all__ = [
     "Generation",
     "Model",
     "ModelError",
+    "Reply",
     "SamplingParams",
     "StreamingDetokenizer",
     "TensorInfo",
     "Timings",
     "Tokenizer",
+    "ToolCall",
     "__version__",
     "open_gguf",
 ]

@@ -152,13 +152,14 @@ class Engine:
 
     def _has_room(self, seq: Sequence | None) -> bool:
         cache, n_page = self.source.cache, pages_for(self.n_ctx)
-        held = len(seq.pages) if seq else 0
-        held_window = len(seq.window.pages) if seq and seq.window else 0
+        held = 0 if seq is None else len(seq.pages)
+        held_window = 0 if seq is None or seq.window is None else len(seq.window.pages)
         n_sequence = max(1, cache.n_page // n_page)
         return (
             held + self.pool.n_free >= n_page
             and held_window + self.window_pool.n_free >= self.window_pool.n_page // n_sequence
-            and self.states.n_free >= min(self.states.n_state, STATES_PER_SEQUENCE - bool(seq))
+            and self.states.n_free
+            >= min(self.states.n_state, STATES_PER_SEQUENCE - (seq is not None))
         )
 
     def warm_up(self) -> None:

@@ -7,8 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
+from gguf_run.chat.reply import ToolCall
 from gguf_run.engine import Engine, Floats
 from gguf_run.kv_cache import Sequence as Tokens
+from gguf_run.prompt_cache import Kept
 from gguf_run.sampling import Sampled, check_log_prob
 from gguf_run.structured import Drawer
 from gguf_run.tokenizer import Tokenizer
@@ -22,20 +24,26 @@ class Chunk:
     out to be a stop string) and joins to the whole. `logprob` is the natural logarithm of the
     token's probability by the model alone. The last chunk alone has a `finish_reason`: "stop" (an
     end-of-generation token, a stop string, or the end of a grammar's text) or "length"
-    (`max_tokens`, or the context is full).
+    (`max_tokens`, or the context is full). `reasoning` and `tool_calls`: see `Answer`.
     """
 
     text: str
     token: int
     logprob: float
     finish_reason: str | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(slots=True)
 class Timings:
-    """Tokens and seconds of a generation: of the prompt, and of each step after it."""
+    """Tokens and seconds of a generation: of the prompt, and of each step after it.
+
+    `n_cached` of the prompt's tokens had been evaluated before.
+    """
 
     n_prompt: int = 0
+    n_cached: int = 0
     prompt_seconds: float = 0.0
     n_generated: int = 0
     generate_seconds: float = 0.0
@@ -89,10 +97,14 @@ class Generation(Iterator[Chunk]):
         prompt: list[int],
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        kept: Kept | None = None,
     ) -> None:
+        """Args: kept: gives a sequence with tokens that `prompt` begins with; then control tokens
+        are spelt out in the text as well.
+        """
         self.timings = Timings()
-        text = _Text(tokenizer, stop)
-        self._chunks = _generate(engine, drawer, text, prompt, max_tokens, self.timings)
+        text = _Text(tokenizer, stop, special=kept is not None)
+        self._chunks = _generate(engine, drawer, text, prompt, max_tokens, self.timings, kept)
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
@@ -109,14 +121,15 @@ def _generate(
     prompt: list[int],
     max_tokens: int | None,
     timings: Timings,
+    kept: Kept | None,
 ) -> Generator[Chunk, None, None]:
     if max_tokens is not None and max_tokens <= 0:
         return
-    seq = engine.new_sequence()
-    try:
+    drawn = [] if kept is None else kept.drawn
+    with kept or closing(engine.new_sequence()) as seq:
         start = perf_counter()
-        logits = engine.evaluate(seq, prompt)[-1]
-        timings.n_prompt = len(prompt)
+        timings.n_prompt, timings.n_cached = len(prompt), len(seq)
+        logits = engine.evaluate(seq, prompt[len(seq) :])[-1]
         timings.prompt_seconds = perf_counter() - start
         for token in prompt:
             drawer.chain.accept(token)
@@ -126,6 +139,7 @@ def _generate(
         with closing(_tokens(engine, drawer, seq, logits, limit)) as tokens:
             for sampled in tokens:
                 timings.n_generated += 1
+                drawn.append(sampled.token)
                 end = "length" if timings.n_generated == limit else None
                 end = "stop" if drawer.is_complete else end
                 chunk = text.chunk(sampled.token, sampled.logprob, end)
@@ -134,8 +148,6 @@ def _generate(
                     break
                 yield chunk
                 start = perf_counter()
-    finally:
-        seq.close()
     # Whoever stops asking after the last chunk leaves nothing open.
     yield chunk
 
@@ -163,9 +175,9 @@ def _tokens(
 class _Text:
     """Turns sampled tokens into chunks: detokenises, watches for the end."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], special: bool) -> None:
         self._tokenizer = tokenizer
-        self._streamer = tokenizer.streamer(continuation=True)
+        self._streamer = tokenizer.streamer(special, continuation=True)
         self._stop = StopStrings(stop)
 
     def chunk(self, token: int, logprob: float, end: str | None) -> Chunk:

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gguf_run.answer import Answer
 from gguf_run.arch import CacheShape, find_architecture
+from gguf_run.chat import ChatTemplate
+from gguf_run.drawers import Drawers
 from gguf_run.engine import Backend, Engine, GraphSource
 from gguf_run.errors import DeviceError, ModelError
 from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import pages_for, window_pages
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
+from gguf_run.prompt_cache import PromptCache
 from gguf_run.quants import QuantType, quant_type
-from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
 from gguf_run.states import STATES_PER_SEQUENCE
-from gguf_run.structured import Constraint, Drawer
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
-
-if TYPE_CHECKING:
-    from gguf_run.structured.factory import ConstraintFactory
 
 CACHE_TYPES = ("F32", "F16", "Q8_0", "Q4_0")
 
@@ -69,11 +69,9 @@ class Model:
     ) -> None:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
         self.file = open_gguf(path)
-        self._tokenizer: Tokenizer | None = None
-        self._constraints: ConstraintFactory | None = None
-        self._breakers: dict[tuple[str, ...], dict[int, list[tuple[int, ...]]]] = {}
         source = str(self.file.path)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
+        self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
         build = find_architecture(self.hparams.arch, source)
         backend = _open_backend(device, self.file, use_graphs, progress)
         n_ctx = n_ctx or self.hparams.n_ctx_train
@@ -104,12 +102,19 @@ class Model:
         """Tokens that a sequence may have."""
         return self.engine.n_ctx
 
-    @property
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         """The file's tokenizer, built when first asked for."""
-        if self._tokenizer is None:
-            self._tokenizer = Tokenizer.from_gguf(self.file)
-        return self._tokenizer
+        return Tokenizer.from_gguf(self.file)
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate:
+        """The file's chat template; where it has none, a built-in one that fits its vocabulary."""
+        return ChatTemplate.from_metadata(self.metadata, self.tokenizer)
+
+    @cached_property
+    def _chat_cache(self) -> PromptCache:
+        return PromptCache(self.engine, self.tokenizer)
 
     @property
     def unused_tensors(self) -> list[str]:
@@ -178,30 +183,72 @@ class Model:
         Raises `ModelError` where a parameter is out of range, a grammar is wrong (the place is
         named), or the prompt does not fit.
         """
-        ids = self._prompt_ids(prompt)
-        never = set(self.tokenizer.vocab.suppressed)
-        if ignore_eos:
-            never |= self.tokenizer.eog_ids
-        ruled_out = dict.fromkeys(sorted(never), -np.inf)
-        sampling["logit_bias"] = {**ruled_out, **sampling.get("logit_bias", {})}
-        named = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "min_p": min_p,
-            "repeat_penalty": repeat_penalty,
-            "seed": seed,
-        }
-        sampling |= {name: value for name, value in named.items() if value is not None}
-        params = SamplingParams(**{**file_defaults(self.metadata), **sampling})
-        drawer = Drawer(self._chain(params), self._constraint(grammar, json_schema, regex))
-        return Generation(self.engine, self.tokenizer, drawer, ids, max_tokens, check_stops(stop))
-
-    def _prompt_ids(self, prompt: str | Iterable[int]) -> list[int]:
         if isinstance(prompt, str):
             ids = self.tokenize(prompt, parse_special=True)
         else:
             ids = [int(token) for token in prompt]
+        self._check_prompt(ids)
+        drawer = self._drawers.make(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repeat_penalty=repeat_penalty,
+            seed=seed,
+            ignore_eos=ignore_eos,
+            grammar=grammar,
+            json_schema=json_schema,
+            regex=regex,
+            **sampling,
+        )
+        return Generation(self.engine, self.tokenizer, drawer, ids, max_tokens, check_stops(stop))
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        max_tokens: int | None = None,
+        *,
+        stop: str | Sequence[str] | None = None,
+        template: ChatTemplate | None = None,
+        template_args: Mapping[str, Any] | None = None,
+        cache: PromptCache | None = None,
+        **options: Any,
+    ) -> Answer:
+        """Answer a chat: an iterator of `Chunk`s, one a token.
+
+        What the messages have in common with those before is not computed again, as long as
+        nothing else has needed the room; `Conversation` keeps messages as well.
+
+        Args:
+            messages: mappings with "role" and "content", as `ChatTemplate.render` takes them.
+            tools: JSON schemas of functions that the model may call.
+            max_tokens, stop: as in `generate`.
+            template: default: `chat_template`.
+            template_args: whatever else the template reads, such as `enable_thinking`.
+            cache: what to go on from; default: one that all chats without their own share.
+            options: any other option of `generate`: sampling, `seed`, `ignore_eos`, `json_schema`.
+
+        Raises `ModelError` where the template refuses the messages, they do not fit the context, or
+        an option is wrong.
+        """
+        template = template or self.chat_template
+        cache = cache or self._chat_cache
+        text = template.render(messages, tools, **template_args or {})
+        ids = cache.encode(text)
+        self._check_prompt(ids)
+        generation = Generation(
+            self.engine,
+            self.tokenizer,
+            self._drawers.make(**options),
+            ids,
+            max_tokens,
+            check_stops(stop),
+            kept=cache.open(text, ids),
+        )
+        return Answer(generation, template.reply_parser(text, tools))
+
+    def _check_prompt(self, ids: list[int]) -> None:
         if not ids:
             raise ModelError("the prompt: expected at least one token, found none")
         if len(ids) >= self.n_ctx:
@@ -209,40 +256,6 @@ class Model:
                 f"the prompt has {len(ids)} tokens and leaves no room in the context of "
                 f"{self.n_ctx}; raise n_ctx (-c) or shorten it"
             )
-        return ids
-
-    def _chain(self, params: SamplingParams) -> SamplerChain:
-        return SamplerChain(params, self.hparams.n_vocab, self._dry_breakers(params))
-
-    def _constraint(
-        self,
-        grammar: str | None,
-        json_schema: Mapping[str, Any] | str | None,
-        regex: str | None,
-    ) -> Constraint | None:
-        if grammar is None and json_schema is None and regex is None:
-            return None
-        if self._constraints is None:
-            from gguf_run.structured.factory import ConstraintFactory
-
-            self._constraints = ConstraintFactory(self.tokenizer, self.hparams.n_vocab)
-        return self._constraints.make(grammar, json_schema, regex)
-
-    def _dry_breakers(self, params: SamplingParams) -> dict[int, list[tuple[int, ...]]] | None:
-        """The breakers as tokens, where DRY is on; a scan of the vocabulary, made once a set."""
-        if not params.dry_multiplier:
-            return None
-        texts = tuple(params.dry_sequence_breakers)
-        if texts not in self._breakers:
-            tokenizer = self.tokenizer
-            pieces = [
-                tokenizer.decode([token], special=True).encode()
-                for token in range(tokenizer.n_vocab)
-            ]
-            self._breakers[texts] = sequence_breakers(
-                texts, pieces, lambda text: tokenizer.encode(text, add_special=False)
-            )
-        return self._breakers[texts]
 
     def close(self) -> None:
         """Free the device's memory and let go of the file."""

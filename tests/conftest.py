@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from chat_model import write_chat_model
 from make_gguf import write_model
 
 
@@ -22,4 +23,12 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random llama model with an SPM vocabulary of 384 tokens and a context of 256."""
     path = tmp_path_factory.mktemp("models") / "llama.gguf"
     write_model("llama", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random llama model with ChatML's control tokens and template."""
+    path = tmp_path_factory.mktemp("models") / "chat.gguf"
+    write_chat_model(path)
     return path
