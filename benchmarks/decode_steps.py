@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -223,44 +223,62 @@ def _weight_bytes(step: Step) -> int:
 
 # Tuning
 
-CANDIDATES: dict[str, Sequence[Any]] = {
-    "rows": (1, 2, 4),
-    "k_split": (1, 2, 4, 8),
-    "late_trigger": (False, True),
-    "in_flight_bytes": tuple(n << 10 for n in (24, 32, 44, 64, 90)),
-    "stage_bytes": tuple(n << 10 for n in (48, 72, 96, 110, 200)),
-    "per_sm": (1, 2, 3),
+CANDIDATES: dict[str, dict[str, Sequence[Any]]] = {
+    "STREAMS": {
+        "warps": (8, 16),
+        "rows": (1, 2, 4),
+        "k_split": (1, 2, 4, 8),
+        "trigger": (0, 1, 2),
+        "in_flight_bytes": tuple(n << 10 for n in (24, 32, 44, 64, 90)),
+        "stage_bytes": tuple(n << 10 for n in (48, 72, 96, 110, 200)),
+        "per_sm": (1, 2, 3),
+    },
+    "ATTENTION": {
+        "brief": (64, 128, 256, 384, 768),
+        "per_sm": (1, 2, 4),
+        "late_trigger": (False, True),
+    },
 }
 
 
 def sweep(bench: Bench, labels: dict[str, Any], rounds: int) -> list[dict[str, Any]]:
     """Change one number at a time, keep it where the whole step gets faster by 0.2%."""
     generation = tuning.generation(bench.device)
-    table = dict(tuning.STREAMS)
     used = {step.op for step in bench.plan.steps}
+    keys = [("STREAMS", key) for key in tuning.STREAMS if key[0] == generation and key[1] in used]
+    if "attn_decode" in used:
+        keys.append(("ATTENTION", generation))
     rows = []
-    try:
-        best = bench.step()
-        for _ in range(rounds):
-            for kind in [k for k in tuning.STREAMS if k[0] == generation and k[1] in used]:
-                for name, values in CANDIDATES.items():
-                    for value in values:
-                        tried = replace(table[kind], **{name: value})
-                        if tried == table[kind]:
-                            continue
-                        tuning.STREAMS = {**table, kind: tried}
-                        us = _tried(bench.step)
-                        rows.append({**labels, "kind": kind[1], **asdict(tried), "us": f"{us:.1f}"})
-                        if us < best * 0.998:
-                            best, table[kind] = us, tried
-        for kind, choice in table.items():
-            if kind[0] == generation and kind[1] in used:
-                values = ", ".join(f"{f.name}={getattr(choice, f.name)}" for f in fields(choice))
-                print(f"best: {labels}: {kind[1]}: {values}", flush=True)
-        print(f"best: {labels}: {best:.1f} us, {1e6 / best:.0f} tok/s", flush=True)
-    finally:
-        tuning.STREAMS = table
+    best = bench.step()
+    for _ in range(rounds):
+        for table, key in keys:
+            for tried, us in _changes(bench, table, key):
+                rows.append({**labels, "kind": str(key), **asdict(tried), "us": f"{us:.1f}"})
+                if us < best * 0.998:
+                    best = us
+                    _set(table, key, tried)
+    for table, key in keys:
+        print(f"best: {labels}: {getattr(tuning, table)[key]} {key}", flush=True)
+    print(f"best: {labels}: {best:.1f} us, {1e6 / best:.0f} tok/s", flush=True)
     return rows
+
+
+def _set(table: str, key: Any, choice: Any) -> None:
+    setattr(tuning, table, {**getattr(tuning, table), key: choice})
+
+
+def _changes(bench: Bench, table: str, key: Any) -> Iterator[tuple[Any, float]]:
+    """Each choice that differs from the present one in one number, and the step's time with it."""
+    for name, values in CANDIDATES[table].items():
+        for value in values:
+            now = getattr(tuning, table)[key]
+            tried = replace(now, **{name: value})
+            if tried == now:
+                continue
+            _set(table, key, tried)
+            us = _tried(bench.step)
+            _set(table, key, now)
+            yield tried, us
 
 
 def _tried(step: Callable[[], float]) -> float:
