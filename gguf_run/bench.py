@@ -114,19 +114,24 @@ def _samples(model: Model, test: Workload, repetitions: int) -> list[int]:
     depth, prompt = tokens[: test.n_depth], tokens[test.n_depth :]
     seq = model.engine.new_sequence()
     try:
-        if depth:
-            model.engine.evaluate(seq, depth)
+        _go_to(model, seq, depth)
         _run(model, seq, prompt, Workload(test.n_prompt, min(test.n_gen, 4)))
-        seq.rollback(test.n_depth)
         samples = []
         for _ in range(repetitions):
+            _go_to(model, seq, depth)
             start = perf_counter()
             _run(model, seq, prompt, test)
             samples.append(int((perf_counter() - start) * 1e9))
-            seq.rollback(test.n_depth)
         return samples
     finally:
         seq.close()
+
+
+def _go_to(model: Model, seq: Tokens, depth: list[int]) -> None:
+    """Leave `depth` alone in the cache, evaluating what could not be kept of it."""
+    seq.rollback(len(depth))
+    if len(seq) < len(depth):
+        model.engine.evaluate(seq, depth[len(seq) :])
 
 
 def _run(model: Model, seq: Tokens, prompt: list[int], test: Workload) -> None:
