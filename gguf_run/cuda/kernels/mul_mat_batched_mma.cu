@@ -12,7 +12,7 @@ struct Heads {
 };
 
 template <class Q, int BM, int BN, int WM, int WN>
-__global__ void __launch_bounds__(2 * BM, BM > 64 ? 0 : Operand<Q>::MINS && Operand<Q>::SCALES == 2 ? 2 : 3)
+__global__ void __launch_bounds__((MAX_THREADS<Q, BM>), (BLOCKS_PER_SM<Q, BM>))
 mul_mat_batched_mma(const uint8_t* __restrict__ w, const half* __restrict__ x, float* __restrict__ y, int n_tok, int n_out,
                     int n_chunk) {
   const Heads tokens = {(int)blockIdx.y * BN, n_tok, (int)gridDim.z, (int)blockIdx.z};

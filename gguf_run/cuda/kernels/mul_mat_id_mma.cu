@@ -15,7 +15,7 @@ struct Pairs {
 };
 
 template <class Q, int BM, int BN, int WM, int WN>
-__global__ void __launch_bounds__(2 * BM, BM > 64 ? 0 : Operand<Q>::MINS && Operand<Q>::SCALES == 2 ? 2 : 3)
+__global__ void __launch_bounds__((MAX_THREADS<Q, BM>), (BLOCKS_PER_SM<Q, BM>))
 mul_mat_id_mma(const uint8_t* __restrict__ w, const half* __restrict__ x, const int* __restrict__ tiles,
                const float* __restrict__ add, float* __restrict__ y, int n_x_row, int n_out, int n_chunk, int x_div) {
   const int* const tile = tiles + (size_t)blockIdx.y * (1 + BN);

@@ -73,6 +73,16 @@ __device__ __forceinline__ int piece(int r, int p) { return r * ROW_BYTES + ((p 
 
 __device__ __forceinline__ void clear(float (&v)[4]) { v[0] = v[1] = v[2] = v[3] = 0.0f; }
 
+// Launch bounds, to which the compiler fits the registers. Of the large tiles sm_90 holds two, one of which unpacks while
+// the other multiplies, except for types that would spill then; from sm_100 on those spill unless they are told to leave
+// registers for 32 more threads. (Measured with NVRTC 12.9.)
+template <class Q> constexpr bool SPILLS = Operand<Q>::SCALES == 2 || sizeof(typename Q::Raw) > 64;
+template <> constexpr bool SPILLS<IQ3_XXS> = true;
+template <> constexpr bool SPILLS<IQ4_XS> = true;
+constexpr int LARGE_TILES = __CUDA_ARCH__ == 900 ? 2 : 1, MORE_THREADS = __CUDA_ARCH__ >= 1000 ? 32 : 0;
+template <class Q, int BM> constexpr int MAX_THREADS = 2 * BM + (BM > 64 && SPILLS<Q> ? MORE_THREADS : 0);
+template <class Q, int BM> constexpr int BLOCKS_PER_SM = BM > 64 ? (SPILLS<Q> ? 1 : LARGE_TILES) : SPILLS<Q> ? 2 : 3;
+
 // BM x BN: the tile; WM x WN: that of a warp. Both of the warp's are multiples of 16 and 8.
 // Tokens says which rows the tile's tokens are: x_row(i) of x, y_row(i) of y, both -1 from the last token on; RAGGED where
 // tiles often have far fewer than BN. Steps first ... last - 1 of n_in are summed.
@@ -80,6 +90,7 @@ template <class Q, int BM, int BN, int WM, int WN, class Tokens>
 __device__ __forceinline__ void mul_mat_tile(
     const uint8_t* w, const half* x, const float* add, float* y, const Tokens& tokens, int n_x_row, int row0, int n_out,
     int n_chunk, int first, int last, int add_stride) {
+  if (__CUDA_ARCH__ < 800 && BM > 64) return;  // sm_75 lacks the shared memory for large tiles
   using Op = Operand<Q>;
   constexpr int THREADS = 2 * BM, MT = WM / 16, NT = WN / 8;
   constexpr int N_D = Op::SCALES, N_M = Op::MINS ? Op::SCALES : 0;
@@ -138,11 +149,11 @@ __device__ __forceinline__ void mul_mat_tile(
     const float* const scale = (const float*)(x + (size_t)n_x_row * n_chunk * 32);
     x_scales[t] = scale[max(tokens.x_row(t), 0)];
   }
-  float sum[MT][NT][4] = {};
 #pragma unroll
   for (int s = 0; s < STAGES - 1; s++) copy_activations(first + s);
   if (first < last) store_weights(Q::load(w_row, n_chunk / Q::CHUNKS, chunk_of(first)), first);
 
+  float sum[MT][NT][4] = {};
   // Where this lane's rows of fragments begin; see ldmatrix.
   const int a_at = piece(wm + lane % 16, lane / 16), b_at = piece(wn + lane % 8, lane / 8);
   int stage = 0;
@@ -167,6 +178,7 @@ __device__ __forceinline__ void mul_mat_tile(
 #pragma unroll
       for (int j = 0; j < NT; j++) {
         if (Tokens::RAGGED && tokens.y_row(wn + j * 8) < 0) continue;
+        __syncwarp();  // or the compiler loads all of b first, into registers that a second block needs
         unsigned four[4];
         ldmatrix_x4(four, b_tile + (b_at ^ c * 64) + j * 8 * ROW_BYTES);
         const unsigned b[2][2] = {{four[0], four[1]}, {four[2], four[3]}};
@@ -200,7 +212,7 @@ __device__ __forceinline__ void mul_mat_tile(
     if (step + 1 < last) store_weights(raw, step + 1);
   }
 
-  if (first == last) __syncthreads();  // else a step's barrier stands between the scales' writers and readers
+  __syncthreads();  // without a step, no barrier stands between the scales' writers and readers
 #pragma unroll
   for (int j = 0; j < NT; j++)
 #pragma unroll
