@@ -13,6 +13,9 @@ MAX_FEW = 8
 """Tokens up to which a product is bound by reading its weights: those of the vector kernels."""
 
 PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
+FEW_PAIRS = 4
+"""Pairs of a token and an expert, for each expert there is, up to which a product reads its weights
+once a pair: beyond, it is as fast to group them (measured on an H200)."""
 PAIRS = 64
 """Pairs of a token and an expert in a tile."""
 
@@ -77,7 +80,8 @@ def _form(t: Tensor) -> QuantType | None:
         return None
     w, x = t.srcs[:2]
     assert w.kind is Kind.WEIGHT, f"{t}: a product of two results has no kernel yet"
-    if x.shape[0] <= MAX_FEW:
+    few_pairs = t.op == "mul_mat_id" and t.srcs[2].n_elements <= FEW_PAIRS * w.shape[0]
+    if x.shape[0] <= MAX_FEW or few_pairs:
         return None if is_float(w.dtype) else Q8_1
     # f32 weights would lose by f16; rows that are no whole number of blocks can't be cast.
     if w.dtype is F32 or w.shape[-1] % F16_SCALED.block_size:

@@ -122,14 +122,14 @@ def far_from_one(n_tok: int) -> Array:
 
 CASES = [
     *(case(t, n, own_rows=n == 2) for t in QUANTISED for n in (1, 2)),
-    *(case(t, n, own_rows=n == 9) for t in QUANTISED for n in (9, 40)),
+    *(case(t, n, own_rows=n == 11) for t in QUANTISED for n in (11, 40)),
     *(
         case(t, n, n_in=k, own_rows=o)
         for t in FLOATS
         for n, k in ((1, 7), (3, 264), (11, 33), (20, 160))
         for o in (False, True)
     ),
-    *(case("Q4_0", n, 4, 16, ids=one_each(16), how=" at once") for n in (1, 8, 9, 33)),
+    *(case("Q4_0", n, 4, 16, ids=one_each(16), how=" at once") for n in (1, 8, 9, 16, 17, 33)),
     *(case("Q4_0", n, 1, 512, 5, 64) for n in (1, 30)),
     *(
         case("Q8_0", n, 2, 4, 70, 96, ids=values(e), how=f", all on {e}")

@@ -1,12 +1,12 @@
 // moe_group: the (token, expert) pairs of a router in tiles of one expert each (Graph.moe_group)
 // ids (n_pair) i32: the expert of each pair; out (n_tile, 1 + size) i32: a row is an expert and up to `size` of its
 // pairs in ascending order, then -1; the experts follow each other; rows that are left over are all -1
-// grid = n_expert, block = 256: every block counts all pairs, then finds those of its own expert
+// grid = n_expert, block = 512: every block counts all pairs, then finds those of its own expert
 // dynamic shared memory: n_expert counters; n_tile as in Graph.moe_group
 // bound by latency and L2: each block reads the ids twice
 #include "ptx.cuh"
 
-constexpr int THREADS = 256;
+constexpr int THREADS = 512;
 
 // The sum of v over all threads before this one. Two barriers.
 __device__ __forceinline__ int sum_before(int v) {

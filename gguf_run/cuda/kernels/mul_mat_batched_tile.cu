@@ -10,6 +10,6 @@ __global__ void __launch_bounds__(256)
 mul_mat_batched_f32(const T* __restrict__ w, const float* __restrict__ x, float* __restrict__ y, int n_tok, int n_out,
                     int n_in, Strides of_x) {
   const int h = blockIdx.z;
-  mul_mat_tile<T>(w + (size_t)h * n_out * n_in, x + h * of_x.inner, nullptr, y + (size_t)h * n_out, n_tok, n_out, n_in,
-                  of_x.outer, gridDim.z * n_out, 0);
+  mul_mat_tile<T>(w + (size_t)h * n_out * n_in, x + h * of_x.inner, nullptr, y + (size_t)h * n_out, n_tok, n_out, n_in, 0,
+                  n_in, of_x.outer, gridDim.z * n_out, 0);
 }

@@ -97,7 +97,7 @@ def moe_group(low: Lowering, step: Step) -> None:
         GROUP,
         "moe_group",
         grid=p.n_expert,
-        block=256,
+        block=512,
         shared=4 * p.n_expert,
         args=[low.at(ids), low.at(out), ids.n_elements, out.shape[0], p.size],
     )

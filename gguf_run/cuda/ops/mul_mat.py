@@ -144,7 +144,7 @@ def mul_mat(low: Lowering, step: Step) -> None:
     elif product.n_tok <= MAX_FEW:
         _launch_vec_float(low, product)
     else:
-        _launch_tile(low, product)
+        _launch_tile(low, step, product)
 
 
 @workspace("mul_mat", "mul_mat_add")
@@ -153,9 +153,12 @@ def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     product = _product(parts)
     if product is None:
         return parts_bytes(parts) + _workspace(device, parts[:1])
-    if product.x.dtype is not F16_SCALED:
+    if product.x.dtype is F16_SCALED:
+        n_split = _n_split(device, product, _tile(device, product.n_tok))
+    elif product.x.dtype is F32 and product.n_tok > MAX_FEW:
+        n_split = _n_split_f32(device, product)
+    else:
         return 0
-    n_split = _n_split(device, product, _tile(device, product.n_tok))
     return 4 * n_split * product.n_tok * product.n_out if n_split > 1 else 0
 
 
@@ -258,20 +261,36 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
         shared=tile.shared_bytes,
     )
     if n_split > 1:
-        low.launch(
-            SUM,
-            "mul_mat_sum",
-            grid=(-(-p.n_out // 256), p.n_tok),
-            block=256,
-            args=[partial, addend, y, n_split, p.n_tok, p.n_out, p.add_stride],
-        )
+        _launch_sum(low, p, partial, n_split)
 
 
-def _launch_tile(low: Lowering, p: Product) -> None:
+def _launch_sum(low: Lowering, p: Product, partial: Any, n_split: int) -> None:
+    _, _, addend, y = _operands(low, p)
+    low.launch(
+        SUM,
+        "mul_mat_sum",
+        grid=(-(-p.n_out // 256), p.n_tok),
+        block=256,
+        args=[partial, addend, y, n_split, p.n_tok, p.n_out, p.add_stride],
+    )
+
+
+def _n_split_f32(device: Device, p: Product) -> int:
+    """How many blocks share a tile's sums: a router has few rows, which alone would leave most of a
+    device idle (250 us for 128 rows and 2048 tokens on an H200)."""
+    n_tile = -(-p.n_out // 64) * -(-p.n_tok // 64)
+    return max(1, min(16, p.n_in // 128, 3 * device.n_sm // n_tile))
+
+
+def _launch_tile(low: Lowering, step: Step, p: Product) -> None:
+    n_split = _n_split_f32(low.device, p)
+    partial = low.workspace(step) if n_split > 1 else None
     low.launch(
         TILE_F32,
         f"mul_mat_f32<{FLOAT_TYPES[p.w.dtype.name]}>",
-        grid=(-(-p.n_out // 64), -(-p.n_tok // 64)),
+        grid=(-(-p.n_out // 64), -(-p.n_tok // 64), n_split),
         block=256,
-        args=[*_operands(low, p), p.n_tok, p.n_out, p.n_in, p.x.strides[0], p.add_stride],
+        args=[*_operands(low, p), partial, p.n_tok, p.n_out, p.n_in, p.x.strides[0], p.add_stride],
     )
+    if n_split > 1:
+        _launch_sum(low, p, partial, n_split)
