@@ -6,6 +6,7 @@ for wrong usage; 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import click
 
 from gguf_run import __version__
 from gguf_run.commands.bench import bench
+from gguf_run.commands.chat import chat
 from gguf_run.commands.inspect import inspect
 from gguf_run.commands.kernels import kernels
 from gguf_run.commands.run import run
@@ -47,13 +49,17 @@ def cli() -> None:
     """
 
 
-for _command in (run, bench, inspect, kernels, tokenize):
+for _command in (run, chat, bench, inspect, kernels, tokenize):
     cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the `gguf-run` script; ends the process with an exit code."""
     arguments = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A model may write what a terminal's encoding lacks.
+            stream.reconfigure(errors="replace")
     sys.exit(_run(arguments))
 
 

@@ -57,6 +57,11 @@ class Conversation:
         self.system = system
 
     @property
+    def n_ctx(self) -> int:
+        """Tokens that the conversation may have."""
+        return self._model.n_ctx
+
+    @property
     def system(self) -> str | None:
         """The system message; setting it leaves the other messages as they are."""
         first = self.messages[0] if self.messages else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gguf_run.commands.run import unescape
+from gguf_run.commands.prompts import unescape
 
 STORY = (
     ", there was a little girl named Lily. She loved to play outside in the park. One day, "

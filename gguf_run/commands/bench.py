@@ -10,8 +10,8 @@ import click
 
 from gguf_run.bench import as_csv, as_json, as_markdown, workloads
 from gguf_run.bench import bench as run_bench
+from gguf_run.commands.opening import LoadingBar
 from gguf_run.commands.options import Command, model_options, model_path, verbose_option
-from gguf_run.commands.run import LoadingBar
 from gguf_run.model import CACHE_TYPES, DEVICES, Model
 
 FORMATS = {"md": as_markdown, "csv": as_csv, "json": as_json}

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from gguf_run.commands.opening import LoadingBar
 from gguf_run.commands.options import verbose_option
-from gguf_run.commands.run import LoadingBar
 from gguf_run.cuda.cache import FileCache
 from gguf_run.cuda.kernel_list import CAPABILITIES, compile_all, format_kernels
 from gguf_run.cuda.nvrtc import find_nvrtc

@@ -1,0 +1,188 @@
+"""The loop of a chat: messages and commands in, answers out."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gguf_run.answer import Answer
+from gguf_run.commands.interrupts import Interrupts
+from gguf_run.commands.line_input import Lines
+from gguf_run.commands.speeds import speeds
+from gguf_run.conversation import Conversation
+from gguf_run.errors import GGUFRunError, ModelError
+
+
+class Leave(Exception):
+    """The user wants to go."""
+
+
+class ChatSession:
+    """Answers on stdout, everything else on stderr.
+
+    Where the messages are typed, errors are shown and the chat goes on; else they end it.
+    """
+
+    def __init__(
+        self, talk: Conversation, lines: Lines, options: dict[str, Any], interactive: bool
+    ) -> None:
+        """Args:
+        options: of every answer, as for `Model.chat`.
+        interactive: whether somebody types the messages.
+        """
+        self._talk = talk
+        self._lines = lines
+        self._options = options
+        self._interactive = interactive
+        self._last: Answer | None = None
+        self._leaving = False
+
+    def run(self, first: str | None = None, single_turn: bool = False) -> None:
+        """Chat until the end of the messages, `/exit`, or Ctrl-C twice; `first` is said first."""
+        try:
+            if first is not None:
+                self._try(first)
+            while not (single_turn and self._last is not None):
+                self._turn()
+        except (EOFError, Leave):
+            pass
+        finally:
+            self._talk.close()
+
+    def _turn(self) -> None:
+        try:
+            text = self._lines.read()
+        except KeyboardInterrupt:
+            if self._leaving or not self._interactive:
+                raise Leave from None
+            self._leaving = True
+            _note("Ctrl-C again, or /exit, ends the chat")
+            return
+        self._leaving = False
+        if text.strip():
+            self._try(text)
+
+    def _try(self, text: str) -> None:
+        try:
+            if text.startswith("/"):
+                self._command(text)
+            else:
+                self._show(self._talk.send(text, **self._options))
+        except (GGUFRunError, OSError) as error:
+            if not self._interactive:
+                raise
+            click.echo(f"error: {error}", err=True)
+
+    def _show(self, answer: Answer) -> None:
+        self._last = answer
+        try:
+            with Interrupts() as interrupts:
+                for chunk in answer:
+                    if chunk.reasoning:
+                        click.secho(chunk.reasoning, dim=True, nl=False, err=True)
+                    click.echo(chunk.text, nl=False)
+                    if interrupts.asked:
+                        break
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+        finally:
+            self._talk.end_answer()
+            click.echo()
+        if not self._interactive and interrupts.asked:
+            raise KeyboardInterrupt
+        if answer.finish_reason == "length":
+            self._explain_length(answer)
+
+    def _explain_length(self, answer: Answer) -> None:
+        n_ctx = self._talk.n_ctx
+        used = answer.timings.n_prompt + answer.timings.n_generated
+        if used >= n_ctx:
+            _note(f"the context of {n_ctx} tokens is full: /reset, or start with a larger -c")
+        else:
+            _note(f"stopped after {answer.timings.n_generated} tokens (-n)")
+
+    def _command(self, text: str) -> None:
+        name, _, rest = text.partition(" ")
+        command = COMMANDS.get(name)
+        if command is None:
+            near = difflib.get_close_matches(name, COMMANDS, 1)
+            hint = f"did you mean {near[0]}?" if near else "/help lists them"
+            raise ModelError(
+                f"expected a command, found {name}; {hint} "
+                "(a space before the slash makes it a message)"
+            )
+        command(self, rest.strip())
+
+    def _reset(self, rest: str) -> None:
+        """forget all but the system message"""
+        self._talk.reset()
+        self._last = None
+        _note("the chat begins anew")
+
+    def _system(self, rest: str) -> None:
+        """TEXT: set the system message; without TEXT: show it"""
+        if rest:
+            self._talk.end_answer()
+            self._talk.system = rest
+        _note(f"system message: {self._talk.system or 'none'}")
+
+    def _regen(self, rest: str) -> None:
+        """take the last answer back and have another one"""
+        self._show(self._talk.regenerate(**self._options))
+
+    def _save(self, rest: str) -> None:
+        """FILE: save the chat"""
+        self._talk.save(_file(rest, "/save"))
+        _note(f"saved to {rest}")
+
+    def _load(self, rest: str) -> None:
+        """FILE: go on with a saved chat"""
+        self._talk.load(_file(rest, "/load"))
+        _note(f"{len(self._talk.messages)} messages from {rest}")
+
+    def _stats(self, rest: str) -> None:
+        """tokens and speed of the last answer"""
+        if self._last is None:
+            _note("no answer yet")
+            return
+        timings = self._last.timings
+        used = timings.n_prompt + timings.n_generated
+        _note(f"{speeds(timings)} | context {used} of {self._talk.n_ctx}")
+
+    def _help(self, rest: str) -> None:
+        """show this"""
+        for name, command in COMMANDS.items():
+            _note(f"{name:<8} {command.__doc__}")
+        _note("Alt-Enter, or a backslash at the end of a line: a new line; Ctrl-C: stop the answer")
+
+    def _exit(self, rest: str) -> None:
+        """end the chat"""
+        raise Leave
+
+
+COMMANDS: dict[str, Callable[[ChatSession, str], None]] = {
+    "/reset": ChatSession._reset,
+    "/system": ChatSession._system,
+    "/regen": ChatSession._regen,
+    "/save": ChatSession._save,
+    "/load": ChatSession._load,
+    "/stats": ChatSession._stats,
+    "/help": ChatSession._help,
+    "/exit": ChatSession._exit,
+}
+
+
+def _file(rest: str, command: str) -> str:
+    if not rest:
+        raise ModelError(f"expected a file: {command} FILE")
+    return rest
+
+
+def _note(text: str) -> None:
+    sys.stdout.flush()
+    click.secho(text, dim=True, err=True)

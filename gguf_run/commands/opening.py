@@ -1,0 +1,63 @@
+"""Opens models for the commands, with a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from gguf_run.model import Model
+
+
+class LoadingBar:
+    """A progress bar on stderr for `Model(progress=...)`; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._what = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._bar is None or self._what != what:
+            self.close()
+            self._what = what
+            self._bar = tqdm(total=total, desc=what, disable=None, leave=False, file=sys.stderr)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def open_model(path: Path, options: dict[str, Any]) -> Model:
+    """The model at `path`, by the values of `engine_options`; a bar shows it loading."""
+    bar = LoadingBar()
+    try:
+        return Model(
+            path,
+            options["device"],
+            n_ctx=options["n_ctx"] or None,
+            n_batch=options["n_batch"],
+            cache_type_k=options["cache_type_k"],
+            cache_type_v=options["cache_type_v"],
+            fuse=not options["no_fuse"],
+            use_graphs=not options["no_graph"],
+            progress=bar,
+        )
+    finally:
+        bar.close()
+
+
+def describe(model: Model) -> None:
+    """Say on stderr what has been opened."""
+    hp = model.hparams
+    click.echo(
+        f"{hp.name or 'unnamed'}: {hp.arch}, {hp.n_layer} layers, n_embd {hp.n_embd}, "
+        f"context {model.n_ctx}, on {model.device}",
+        err=True,
+    )
+    for name in model.unused_tensors:
+        click.echo(f"unused tensor: {name}", err=True)

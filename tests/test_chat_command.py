@@ -1,0 +1,225 @@
+"""A chat in a terminal, typed by a script, and one through pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pexpect = pytest.importorskip("pexpect", reason="terminals are scripted with pexpect")
+
+ARGS = ("--device", "cpu", "-c", "512", "-s", "1", "--ignore-eos")
+READY = r"\x1b\[\?2004h"
+"""The prompt has come: it asks for pasted text to be marked as such."""
+Start = Callable[..., "pexpect.spawn[str]"]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return os.environ | {
+        "TERM": "xterm-256color",
+        "XDG_STATE_HOME": str(tmp_path),
+        "PROMPT_TOOLKIT_NO_CPR": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the program at a terminal."""
+    children = []
+
+    def _start(*args: object) -> pexpect.spawn[str]:
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "gguf_run.cli", *map(str, args), *ARGS],
+            env=environment(tmp_path),
+            encoding="utf-8",
+            timeout=15,
+            dimensions=(24, 100),
+        )
+        children.append(child)
+        return child
+
+    yield _start
+    for child in children:
+        child.close(force=True)
+
+
+def end(child: pexpect.spawn[str]) -> int | None:
+    child.expect(pexpect.EOF)
+    child.close()
+    status: int | None = child.exitstatus
+    return status
+
+
+def piped(*args: object, stdin: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gguf_run.cli", *map(str, args), *ARGS]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def test_a_terminal_session(start: Start, tiny_chat: Path, tmp_path: Path) -> None:
+    child = start("chat", tiny_chat, "-n", 8, "-sys", "be")
+    child.expect("tiny on .*; /help lists commands")
+    child.expect(READY)
+    child.send("the an\r")
+    child.expect(r"stopped after 8 tokens \(-n\)")
+    child.expect(READY)
+    child.send("/stats\r")
+    child.expect(r"prompt \d+ tokens, .* generation 8 tokens.*context \d+ of 512")
+    child.send("and\r")
+    child.expect("stopped after 8 tokens")
+    child.send("/stats\r")
+    child.expect(r"prompt \d+ tokens \((\d+) of them kept\)")
+    assert int(child.match[1]) > 20
+    child.send("/regen\r")
+    child.expect("stopped after 8 tokens")
+    child.send(f"/save {tmp_path}/chat.json\r")
+    child.expect("saved to")
+    child.send("/reset\r")
+    child.expect("begins anew")
+    child.send(f"/load {tmp_path}/chat.json\r")
+    child.expect("5 messages from")
+    child.send("/system in\r")
+    child.expect("system message: in")
+    child.send("/help\r")
+    child.expect("/regen +take the last answer back")
+    child.expect(READY)
+    child.send("/exit\r")
+    assert end(child) == 0
+    assert "the an" in (tmp_path / "gguf-run" / "chat_history").read_text()
+
+
+def test_what_goes_wrong_is_said_and_the_chat_goes_on(start: Start, tiny_chat: Path) -> None:
+    child = start("chat", tiny_chat, "-n", 4)
+    child.expect(READY)
+    child.send("/rest\r")
+    child.expect("expected a command, found /rest; did you mean /reset?")
+    child.send("/save\r")
+    child.expect("expected a file: /save FILE")
+    child.send("/load none.json\r")
+    child.expect("error: .*none.json")
+    child.send("/regen\r")
+    child.expect("none yet")
+    child.send("the " * 600 + "\r")
+    child.expect("leaves no room in the context of 512")
+    child.send("the\r")
+    child.expect("stopped after 4 tokens")
+    child.sendeof()
+    assert end(child) == 0
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, tiny_chat: Path) -> None:
+    child = start("chat", tiny_chat, "-c", 100000)
+    child.expect(READY)
+    child.send("the\r")
+    child.expect("the\r\n.{20}")
+    child.sendintr()
+    child.expect(READY)
+    child.send("/stats\r")
+    child.expect("generation")
+    child.expect(READY)
+    child.send("\x03")
+    child.expect("Ctrl-C again, or /exit, ends the chat")
+    child.expect(READY)
+    child.send("\x03")
+    assert end(child) == 0
+
+
+def test_messages_of_several_lines(start: Start, tiny_chat: Path, tmp_path: Path) -> None:
+    child = start("chat", tiny_chat, "-n", 2)
+    child.expect(READY)
+    child.send("one\\\rtwo\x1b\rthree\r")
+    child.expect("stopped after 2 tokens")
+    child.expect(READY)
+    child.send(f"/save {tmp_path}/chat.json\r")
+    child.expect("saved")
+    child.send("/exit\r")
+    end(child)
+    assert '"one\\ntwo\\nthree"' in (tmp_path / "chat.json").read_text()
+
+
+def test_a_terminal_may_change_its_size(start: Start, tiny_chat: Path) -> None:
+    child = start("chat", tiny_chat, "-n", 4)
+    child.expect(READY)
+    child.send("the an")
+    child.setwinsize(40, 30)
+    child.send("d the in\r")
+    child.expect("stopped after 4 tokens")
+    child.setwinsize(10, 200)
+    child.expect(READY)
+    child.send("/exit\r")
+    assert end(child) == 0
+
+
+def test_a_model_made_for_chats_chats_without_being_told(start: Start, tiny_chat: Path) -> None:
+    child = start(tiny_chat, "-n", 3)
+    child.expect("/help lists commands")
+    child.send("the\r")
+    child.expect("stopped after 3 tokens")
+    child.send("/exit\r")
+    assert end(child) == 0
+
+
+@pytest.mark.parametrize("args", [[], ["-no-cnv"]])
+def test_another_wants_a_prompt(
+    start: Start, tiny_chat: Path, tiny_llama: Path, args: list[str]
+) -> None:
+    child = start(tiny_chat if args else tiny_llama, *args)
+    child.expect("expected a prompt: -p TEXT")
+    assert end(child) == 2
+
+
+def test_piped_lines_are_messages(tiny_chat: Path) -> None:
+    done = piped("chat", tiny_chat, "-n", 5, stdin="the\nand\\\nin\n/stats\n")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) >= 2
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "of them kept" in done.stderr
+
+
+def test_a_single_turn_answers_the_prompt_and_ends(tiny_chat: Path) -> None:
+    args = ("-cnv", "-st", "-p", "the", "-n", 5)
+    first = piped(tiny_chat, *args, stdin="never read\n")
+    again = piped("chat", tiny_chat, "-st", "-n", 5, stdin="the\nnever read\n")
+    assert first.returncode == 0
+    assert first.stdout == again.stdout
+
+
+def test_an_error_ends_a_piped_chat(tiny_chat: Path) -> None:
+    done = piped("chat", tiny_chat, stdin="/nothing\nthe\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "found /nothing" in done.stderr
+
+
+def test_a_prompt_with_a_chat_model_is_continued_unless_told(tiny_chat: Path) -> None:
+    done = piped(tiny_chat, "-p", "the", "-n", 3, stdin="")
+    assert done.stdout.startswith("the")
+
+
+def test_templates_may_be_named_or_read(tiny_chat: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }} and {{ messages[-1].content }}")
+    args = ("chat", tiny_chat, "-n", 1, "-st", "-sys", "the")
+    for option, value in (("--chat-template", "t.jinja"), ("--chat-template-file", "t.jinja")):
+        done = piped(*args, option, tmp_path / value, stdin="in\n/stats\n")
+        assert done.returncode == 0, done.stderr
+    wrong = piped(*args, "--chat-template", "chatmll", stdin="in\n")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "did you mean 'chatml'?" in wrong.stderr
+
+
+@pytest.mark.parametrize("option", [["-sys", "x"], ["-st"], ["--reasoning-budget", "-1"]])
+def test_options_of_chats_are_refused_elsewhere(tiny_chat: Path, option: list[str]) -> None:
+    done = piped(tiny_chat, "-p", "the", *option, stdin="")
+    assert done.returncode == 2
+    assert f"{option[0]} is for chats: add -cnv" in done.stderr
+
+
+def test_without_reasoning_the_template_is_told_so(tiny_chat: Path) -> None:
+    args = ("chat", tiny_chat, "-n", 5, "-st", "-v")
+    plain = piped(*args, stdin="the\n").stdout
+    none = piped(*args, "--reasoning-budget", 0, stdin="the\n").stdout
+    assert plain != none
