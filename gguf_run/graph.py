@@ -40,6 +40,7 @@ __all__ = [
     "I32",
     "OPS",
     "Q8_1",
+    "Q16_1",
     "REFERENCE_ONLY_OPS",
     "UNARY_OPS",
     "VIEW_OPS",
@@ -66,6 +67,8 @@ F32 = quant_type("F32")
 F16 = quant_type("F16")
 I32 = quant_type("I32")
 Q8_1 = quant_type("Q8_1")
+Q16_1 = QuantType("Q16_1", -1, 32, 72)
+"""Activations in two int8 terms (see `Graph.cast`); no type of files."""
 F16_SCALED = QuantType("F16_SCALED", -1, 32, 68)
 """Activations as tensor cores take them (see `Graph.cast`); no type of files."""
 
@@ -198,24 +201,27 @@ class Graph:
     # Products
 
     def cast(self, x: Tensor, dtype: QuantType) -> Tensor:
-        """x f32 (..., n_col) as Q8_1 or F16_SCALED, the forms in which products may take
+        """x f32 (..., n_col) as Q8_1, Q16_1 or F16_SCALED, the forms in which products may take
         activations; n_col is a multiple of 32.
 
         A row of Q8_1 is n_col int8 numbers q, then for each 32 of them two f32: the scale
         d = max|x| / 127 (q = round(x / d)) and d times the sum of the block's q.
 
+        Q16_1 is the same for q = 256 h + l of 16 bits, d = max|x| / 32512: a row is n_col int8
+        numbers h, n_col int8 numbers l, then the pairs. So products are sums of int8 products, too.
+
         F16_SCALED is all rows of n_col f16 numbers x / s, then s of each row as f32, the power of
         two that brings the row's largest |x| to 2^14 ... 2^15: so none overflows. The rest of the
         bytes is unused.
         """
-        ok = len(x.shape) >= 2 and dtype in (F16_SCALED, Q8_1) and x.shape[-1] % 32 == 0
-        _require(ok, "cast", "rows of blocks of 32 to Q8_1 or F16_SCALED", x)
+        ok = len(x.shape) >= 2 and dtype in (F16_SCALED, Q8_1, Q16_1) and x.shape[-1] % 32 == 0
+        _require(ok, "cast", "rows of blocks of 32 to Q8_1, Q16_1 or F16_SCALED", x)
         return self._op("cast", x.shape, (x,), None, dtype)
 
     def mul_mat(self, w: Tensor, x: Tensor) -> Tensor:
         """w (n_out, n_in) of any type, x (n_tok, n_in) -> x @ w.T (n_tok, n_out) f32.
 
-        x is f32, or cast to Q8_1 or F16_SCALED.
+        x is f32, or cast.
         """
         ok = len(w.shape) == len(x.shape) == 2 and w.shape[1] == x.shape[1]
         _require(ok, "mul_mat", "w (n_out, n_in) and x (n_tok, n_in)", w, x)

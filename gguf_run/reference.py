@@ -20,6 +20,7 @@ from gguf_run.graph import (
     F16_SCALED,
     F32,
     I32,
+    Q16_1,
     AttentionParams,
     GluParams,
     NormParams,
@@ -101,12 +102,13 @@ def cast(t: Tensor, out: Array, x: Floats) -> None:
         flat[split : split + scale.nbytes] = scale.reshape(-1).view(np.uint8)
         return
     blocks = x.reshape(*x.shape[:-1], -1, 32)
-    d = np.abs(blocks).max(axis=-1) / np.float32(127)
-    q = np.rint(blocks / np.where(d > 0, d, 1)[..., None]).astype(np.int8)
-    scales = np.stack([d, d * q.sum(axis=-1, dtype=np.int32)], axis=-1).astype(np.float32)
-    n_col = x.shape[-1]
-    out[..., :n_col] = q.reshape(x.shape).view(np.uint8)
-    out[..., n_col:] = scales.reshape(*x.shape[:-1], -1).view(np.uint8)
+    d = np.abs(blocks).max(axis=-1) / np.float32(32512 if t.dtype is Q16_1 else 127)
+    q = np.rint(blocks / np.where(d > 0, d, 1)[..., None]).astype(np.int32)
+    scales = np.stack([d, d * q.sum(axis=-1)], axis=-1).astype(np.float32)
+    # The low term is the nearest to zero, -128 ... 127.
+    terms = ((q + 128) >> 8, (q + 128) % 256 - 128) if t.dtype is Q16_1 else (q,)
+    parts = [part.astype(np.int8).view(np.uint8) for part in terms] + [scales.view(np.uint8)]
+    np.concatenate([part.reshape(*x.shape[:-1], -1) for part in parts], axis=-1, out=out)
 
 
 def activations(x: Array, n_in: int) -> Floats:
@@ -119,9 +121,12 @@ def activations(x: Array, n_in: int) -> Floats:
         scale = flat[2 * numbers : 2 * numbers + 4 * n_row].view(np.float32)
         h = flat[: 2 * numbers].view(np.float16).reshape(*x.shape[:-1], n_in)
         return h.astype(np.float32) * scale.reshape(*x.shape[:-1], 1)
-    q = x[..., :n_in].view(np.int8).reshape(*x.shape[:-1], -1, 32)
-    scales = np.ascontiguousarray(x[..., n_in:]).view(np.float32).reshape(*x.shape[:-1], -1, 2)
-    return (q * scales[..., :1]).reshape(*x.shape[:-1], n_in)
+    q, scales = x[..., :n_in].view(np.int8).astype(np.int32), x[..., n_in:]
+    if x.shape[-1] == Q16_1.row_bytes(n_in):
+        q, scales = 256 * q + scales[..., :n_in].view(np.int8), scales[..., n_in:]
+    d = np.ascontiguousarray(scales).view(np.float32)[..., ::2, None]
+    blocks = q.reshape(*x.shape[:-1], -1, 32).astype(np.float32)
+    return (blocks * d).reshape(*x.shape[:-1], n_in)
 
 
 @op

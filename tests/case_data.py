@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from model_maker import BLOCK_SCALES
 
-from gguf_run.graph import F32, I32, Q8_1, Kind, Tensor
+from gguf_run.graph import F32, I32, Q8_1, Q16_1, Kind, Tensor
 from gguf_run.quants import QUANT_TYPES, QuantType
 
 Array = npt.NDArray[Any]
@@ -106,9 +106,13 @@ def activations(rng: np.random.Generator, t: Tensor) -> Array:
 
 
 def cast_back(rows: Array, n_col: int) -> Array:
-    """What rows of Q8_1 say, as float32 (..., n_col)."""
-    scales = np.ascontiguousarray(rows[..., n_col:]).view(np.float32)[..., ::2, None]
-    q = rows[..., :n_col].view(np.int8).reshape(*rows.shape[:-1], -1, 32)
+    """What rows of Q8_1 or Q16_1 say, as float32 (..., n_col)."""
+    n_term = 2 if rows.shape[-1] == Q16_1.row_bytes(n_col) else 1
+    scales = np.ascontiguousarray(rows[..., n_term * n_col :]).view(np.float32)[..., ::2, None]
+    terms = rows[..., : n_term * n_col].view(np.int8).reshape(*rows.shape[:-1], n_term, -1, 32)
+    q = np.zeros_like(terms[..., 0, :, :], np.float32)
+    for i in range(n_term):
+        q = 256 * q + terms[..., i, :, :]
     result: Array = (q * scales).reshape(*rows.shape[:-1], n_col)
     return result
 

@@ -25,13 +25,13 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 from case_data import Draw, cast_back, stored
-from gguf_run.cuda.weights import activations_as_products_take_them
 
 from gguf_run.cuda.backend import CudaBackend
 from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
 from gguf_run.cuda.staging import host_array
-from gguf_run.graph import I32, Q8_1, VIEW_OPS, Graph, Kind, Tensor
+from gguf_run.cuda.weights import activations_as_products_take_them
+from gguf_run.graph import F16_SCALED, I32, Q8_1, Q16_1, VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.plan import Plan
 from gguf_run.reference_backend import ReferenceBackend
@@ -39,8 +39,9 @@ from gguf_run.reference_backend import ReferenceBackend
 Array = npt.NDArray[Any]
 Build = Callable[[Graph], "Tensor | Sequence[Tensor]"]
 
-CAST_TOLERANCE = 5e-4
-"""NMSE against the graph as it was built, where products round their activations first."""
+ROUNDING = {Q8_1: 5e-4, Q16_1: 1e-7, F16_SCALED: 1e-6}
+"""NMSE against the graph as it was built, where products round their activations first, by the form
+to which they are cast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def run_case(case: Case, device: Device, folder: Path, fuse: bool) -> None:
     """Run `case` on both backends and assert that
 
     - every result agrees with the reference's within the tolerance, on the graph with its
-      activations cast as the device's products take them, and within `CAST_TOLERANCE` without;
+      activations cast as the device's products take them, and within `ROUNDING` without;
     - every step writes its results and its workspace and nothing else;
     - whatever the arena held before, a run by a captured graph gives the same bits.
     """
@@ -110,7 +111,8 @@ def run_case(case: Case, device: Device, folder: Path, fuse: bool) -> None:
         cast = activations_as_products_take_them(g)
         _compare(case, found, _on_reference(cast, data, file), cast, case.tolerance)
         if cast is not g:
-            tolerance = max(case.tolerance, CAST_TOLERANCE)
+            rounding = max(ROUNDING.get(t.dtype, 0) for t in cast.tensors)
+            tolerance = max(case.tolerance, rounding)
             _compare(case, found, _on_reference(g, data, file), g, tolerance)
 
 
@@ -218,7 +220,7 @@ def _numbers(array: Array, t: Tensor) -> Array:
     """A result as floating-point numbers."""
     if array.dtype != np.uint8:
         return array
-    if t.dtype is Q8_1:
+    if t.dtype in (Q8_1, Q16_1):
         return cast_back(array, t.shape[-1])
     return t.dtype.decode(array.reshape(-1))
 

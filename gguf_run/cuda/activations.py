@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gguf_run.cuda.layout import is_float
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Graph, Kind, Tensor
+from gguf_run.cuda.layout import LAYOUTS, is_float
+from gguf_run.graph import F16_SCALED, F32, Q8_1, Q16_1, Graph, Kind, Tensor
 from gguf_run.quants import QuantType
 
 MAX_FEW = 8
@@ -23,9 +23,9 @@ PAIRS = 64
 def activations_as_products_take_them(graph: Graph) -> Graph:
     """`graph` with a cast before each product whose kernel takes one, shared by products of one x.
 
-    Few tokens meet quantised weights as Q8_1 and floats as f32; many tokens meet tensor cores as
-    scaled F16, those of chosen experts grouped by expert. The graph itself is left as it is, and
-    returned where nothing changes.
+    Few tokens meet quantised weights as Q8_1 or Q16_1 and floats as f32; many tokens meet tensor
+    cores as scaled F16, those of chosen experts grouped by expert. The graph itself is left as it
+    is, and returned where nothing changes.
     """
     if not any(_form(t) or _grouped(t) for t in graph.tensors):
         return graph
@@ -74,6 +74,12 @@ def _grouped(t: Tensor) -> bool:
     return t.op == "mul_mat_id" and len(t.srcs) == 3 and _form(t) is F16_SCALED
 
 
+def form_of_few(dtype: QuantType) -> QuantType:
+    """The form in which few tokens meet quantised weights: the finer one where those are fine."""
+    is_fine = dtype.name in LAYOUTS and LAYOUTS[dtype.name].is_fine
+    return Q16_1 if is_fine else Q8_1
+
+
 def _form(t: Tensor) -> QuantType | None:
     """The type to which a product's activations are cast, or None for none."""
     if t.op not in PRODUCTS or t.srcs[1].dtype is not F32:
@@ -82,7 +88,7 @@ def _form(t: Tensor) -> QuantType | None:
     assert w.kind is Kind.WEIGHT, f"{t}: a product of two results has no kernel yet"
     few_pairs = t.op == "mul_mat_id" and t.srcs[2].n_elements <= FEW_PAIRS * w.shape[0]
     if x.shape[0] <= MAX_FEW or few_pairs:
-        return None if is_float(w.dtype) else Q8_1
+        return None if is_float(w.dtype) else form_of_few(w.dtype)
     # f32 weights would lose by f16; rows that are no whole number of blocks can't be cast.
     if w.dtype is F32 or w.shape[-1] % F16_SCALED.block_size:
         return None

@@ -39,13 +39,15 @@ class Plane:
 class Layout:
     """A type's blocks in device memory; `family` is the header that declares it.
 
-    Without planes a block's bytes stay together.
+    Without planes a block's bytes stay together. `is_fine`: rounding activations to int8 would be
+    the larger error of products.
     """
 
     family: str
     block_size: int
     type_size: int
     planes: tuple[Plane, ...]
+    is_fine: bool
 
     @property
     def is_native(self) -> bool:
@@ -58,7 +60,7 @@ class Layout:
         return sum(plane.row_bytes(n_block) for plane in self.planes)
 
 
-_PLANES = re.compile(r"^struct (\w+) : Planes<(\d+), (\d+)((?:, At<\d+, \d+>)+)>", re.M)
+_PLANES = re.compile(r"^struct (\w+) : Planes<(\d+), (\d+)((?:, At<\d+, \d+>)+)>(, Fine<)?", re.M)
 _AT = re.compile(r"At<(\d+), (\d+)>")
 
 
@@ -66,9 +68,9 @@ def _layouts(folder: Path) -> dict[str, Layout]:
     """Every type that the headers of `folder` declare, by ggml's name."""
     found = {}
     for path in sorted(folder.glob("*.cuh")):
-        for name, block, size, places in _PLANES.findall(path.read_text("utf-8")):
+        for name, block, size, places, fine in _PLANES.findall(path.read_text("utf-8")):
             planes = tuple(Plane(int(a), int(b)) for a, b in _AT.findall(places))
-            found[name] = Layout(path.stem, int(block), int(size), planes)
+            found[name] = Layout(path.stem, int(block), int(size), planes, bool(fine))
     return found
 
 

@@ -20,7 +20,11 @@ def test_greedy_tokens_of_a_trained_model_are_llama_cpps(shared: Path) -> None:
 
 
 def test_the_demo_model_draws_the_references_tokens() -> None:
-    model_contract.check_demo_text(DEVICE, n_tok=30)
+    model_contract.check_demo_text(DEVICE, n_tok=40)
+
+
+def test_the_demo_models_logits_are_the_references() -> None:
+    model_contract.check_demo_logits(DEVICE, n_tok=40)
 
 
 def test_logits_of_each_architecture_are_llama_cpps(shared: Path, tmp_path: Path) -> None:

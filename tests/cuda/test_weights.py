@@ -16,7 +16,7 @@ from gguf_run.cuda.activations import MAX_FEW, activations_as_products_take_them
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, layout_of
 from gguf_run.cuda.weights import DeviceWeights, resident_bytes
 from gguf_run.errors import DeviceError, ModelError
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Graph, Tensor
+from gguf_run.graph import F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.quants import QUANT_TYPES, quant_type
 
@@ -143,7 +143,7 @@ def product_of(g: Graph, dtype: str, x: Tensor, n_out: int = 8) -> Tensor:
 def test_products_of_one_x_share_a_cast_that_stands_before_the_first() -> None:
     g = Graph()
     x = g.scale(g.input("x", (2, 64), F32), 2.0)
-    a, b = product_of(g, "Q4_0", x), product_of(g, "Q8_0", x)
+    a, b = product_of(g, "Q4_0", x), product_of(g, "Q5_1", x)
     g.output(g.add(a, b))
     result = activations_as_products_take_them(g)
     assert [t.op for t in result.tensors] == ["scale", "cast", "mul_mat", "mul_mat", "add"]
@@ -161,6 +161,7 @@ def test_products_of_one_x_share_a_cast_that_stands_before_the_first() -> None:
     [
         ("Q4_0", 1, 64, Q8_1),
         ("IQ4_XS", MAX_FEW, 256, Q8_1),
+        ("Q8_0", MAX_FEW, 64, Q16_1),
         ("Q4_0", MAX_FEW + 1, 64, F16_SCALED),
         ("F16", MAX_FEW, 64, None),
         ("BF16", MAX_FEW + 1, 64, F16_SCALED),

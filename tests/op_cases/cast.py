@@ -1,4 +1,4 @@
-"""Casts of activations, seen as they are stored (Q8_1) and through a product (both)."""
+"""Casts of activations, seen as they are stored (Q8_1, Q16_1) and through a product (F16)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ import numpy as np
 from case_data import Array, values
 from cases import Build, Case
 
-from gguf_run.graph import F16, F16_SCALED, F32, Q8_1, Graph, Tensor
+from gguf_run.graph import F16, F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
+from gguf_run.quants import QuantType
 
 
-def to_q8_1(n_tok: int, n_col: int) -> Build:
+def whole(form: QuantType, n_tok: int, n_col: int) -> Build:
     def build(g: Graph) -> Tensor:
-        return g.cast(g.input("x", (n_tok, n_col), F32), Q8_1)
+        return g.cast(g.input("x", (n_tok, n_col), F32), form)
 
     return build
 
 
-def view_to_q8_1(n_tok: int, start: int) -> Build:
+def of_view(form: QuantType, n_tok: int, start: int) -> Build:
     def build(g: Graph) -> Tensor:
-        return g.cast(g.view(g.input("x", (n_tok, 203), F32), start, start + 96), Q8_1)
+        return g.cast(g.view(g.input("x", (n_tok, 203), F32), start, start + 96), form)
 
     return build
 
 
-def heads_to_q8_1(g: Graph) -> Tensor:
+def of_heads(form: QuantType) -> Build:
     """Slices of heads, whose rows lie at two strides."""
-    heads = g.reshape(g.view(g.input("x", (4, 400), F32), 7, 391), 4, 3, 128)
-    return g.cast(g.view(heads, 32, 96), Q8_1)
+
+    def build(g: Graph) -> Tensor:
+        heads = g.reshape(g.view(g.input("x", (4, 400), F32), 7, 391), 4, 3, 128)
+        return g.cast(g.view(heads, 32, 96), form)
+
+    return build
 
 
 def view_to_f16(n_tok: int, start: int) -> Build:
@@ -60,12 +65,23 @@ def rows_of_all_sizes() -> Array:
     return x
 
 
+def of_blocks(form: QuantType) -> list[Case]:
+    name = form.name
+    return [
+        *(
+            Case(f"cast {t}x{n} to {name}", whole(form, t, n))
+            for t, n in ((1, 32), (3, 96), (8, 288))
+        ),
+        Case(f"cast zeros to {name}", whole(form, 2, 64), {"x": values(np.zeros((2, 64)))}),
+        *(Case(f"cast a view from {i} to {name}", of_view(form, 5, i)) for i in (0, 3, 64)),
+        Case(f"cast slices of heads to {name}", of_heads(form)),
+    ]
+
+
 UNIT = values(np.eye(96))
 CASES = [
-    *(Case(f"cast {t}x{n} to Q8_1", to_q8_1(t, n)) for t, n in ((1, 32), (3, 96), (8, 288))),
-    Case("cast zeros to Q8_1", to_q8_1(2, 64), {"x": values(np.zeros((2, 64)))}),
-    *(Case(f"cast a view from {i} to Q8_1", view_to_q8_1(5, i)) for i in (0, 3, 64)),
-    Case("cast slices of heads to Q8_1", heads_to_q8_1),
+    *of_blocks(Q8_1),
+    *of_blocks(Q16_1),
     *(Case(f"cast a view from {i} to F16", view_to_f16(11, i), {"w": UNIT}) for i in (0, 7)),
     Case(
         "cast rows of all sizes to F16",

@@ -93,6 +93,11 @@ def far_from_one(n_tok: int) -> Array:
     return x
 
 
+def largest(rows: int, sign: int) -> Array:
+    """Numbers that are all as large as their blocks allow."""
+    return sign * np.ones((rows, 256), np.float32)
+
+
 def large_cases() -> list[Case]:
     """Several tiles and blocks each way, and sums shared among blocks."""
     return [
@@ -139,5 +144,18 @@ CASES = [
             {"x": values(far_from_one(12))},
         )
         for t in ("Q4_0", "Q4_K", "F16")
+    ),
+    *(
+        Case(f"mul_mat Q8_0, {n} rows far from one", product("Q8_0", n, 20, 256), {"x": values(x)})
+        for n, x in ((4, far_from_one(4)), (8, far_from_one(8)))
+    ),
+    *(
+        Case(
+            f"mul_mat Q8_0, {n} tokens, sums of one sign ({sign})",
+            product("Q8_0", n, 9, 256),
+            {"w": values(largest(9, 1)), "x": values(largest(n, sign))},
+        )
+        for n in (1, 3)
+        for sign in (1, -1)
     ),
 ]

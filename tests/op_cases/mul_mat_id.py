@@ -77,12 +77,15 @@ class Experts:
     n_used: int = 3
     n_embd: int = 64
     n_ff: int = 96
+    down: str = ""
+    """The type of the last product, where it is another."""
 
     def __str__(self) -> str:
         how = [self.glu, *["joint"] * self.joint, *["biased"] * self.biased]
         how += ["alone"] * (not self.residual)
         sizes = f"{self.n_used} of {self.n_expert}, {self.n_embd} to {self.n_ff}"
-        return f"experts {self.dtype}, {sizes}, {self.n_tok} tokens, {' '.join(how)}"
+        types = " and ".join(t for t in (self.dtype, self.down) if t)
+        return f"experts {types}, {sizes}, {self.n_tok} tokens, {' '.join(how)}"
 
     def build(self, g: Graph) -> Tensor:
         x = g.input("x", (self.n_tok, self.n_embd), F32)
@@ -104,7 +107,8 @@ class Experts:
         return g.add(x, y) if self.residual else y
 
     def _product(self, g: Graph, name: str, n_out: int, x: Tensor, ids: Tensor) -> Tensor:
-        w = g.weight(name, (self.n_expert, n_out, x.shape[2]), quant_type(self.dtype))
+        dtype = (name == "down" and self.down) or self.dtype
+        w = g.weight(name, (self.n_expert, n_out, x.shape[2]), quant_type(dtype))
         y = g.mul_mat_id(w, x, ids)
         if not self.biased:
             return y
@@ -156,6 +160,8 @@ CASES = [
             *(Experts(t, 2, n_embd=256, n_ff=256) for t in QUANTISED),
             *(Experts("MXFP4", 2, j, True, "swiglu_oai") for j in (False, True)),
             *(Experts("Q8_0", 1, glu=glu, residual=False) for glu in GLU_OPS),
+            *(Experts("Q4_0", n, down="Q8_0") for n in (1, 3)),
+            Experts("Q8_0", 2, down="Q4_0"),
             Experts("Q4_0", 8, n_expert=20, n_used=16, biased=True, residual=False),
             Experts("Q5_0", 1, n_expert=2, n_used=1, n_embd=96, n_ff=2080),
             Experts("Q4_K", 3, n_used=2, n_embd=256, n_ff=1024, n_expert=3),

@@ -4,16 +4,18 @@
 #include "cast.cuh"
 #include "rows.cuh"
 
-// cast_q8_1: blocks of 32 as int8 numbers q = round(x / d), d = max |x| / 127
-// y: a row is n_col bytes q, then a pair of f32 (d, d * sum of q) for each block
+// cast_blocks: blocks of 32 as numbers q = round(x / d): int8 with d = max |x| / 127, or FINE 256 * h + l with int8 numbers
+// h and l, d = max |x| / 32512
+// y: a row is n_col bytes q, or n_col bytes h and n_col bytes l, then a pair of f32 (d, d * sum of q) for each block
 // grid = (n_rows, n_col / 32 over 8, rounded up), block = 256: a warp a block, a lane an element
 // bound by latency: a few rows
-extern "C" __global__ void __launch_bounds__(256)
-cast_q8_1(const float* __restrict__ x, uint8_t* __restrict__ y, int n_col, int n_inner, Strides of_x) {
+template <bool FINE>
+__global__ void __launch_bounds__(256)
+cast_blocks(const float* __restrict__ x, uint8_t* __restrict__ y, int n_col, int n_inner, Strides of_x) {
   const int block = blockIdx.y * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (block >= n_col / 32) return;  // the whole warp
   const float v = x[row_start(blockIdx.x, n_inner, of_x) + block * 32 + lane];
-  store_q8_1(y + (size_t)blockIdx.x * (n_col / 32 * 40), n_col, block, v);
+  store_block<FINE>(y + (size_t)blockIdx.x * (n_col / 32 * (FINE ? 72 : 40)), n_col, block, v);
 }
 
 // cast_f16_scaled: h = x / s as f16, s the power of two that brings the largest |x| of the row to 2^14 ... 2^15

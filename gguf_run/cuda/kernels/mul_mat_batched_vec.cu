@@ -1,4 +1,4 @@
-// mul_mat_batched_vec_q8_1: y[t,h,r] = sum_k w[h,r,k] * x[t,h,k] for few tokens, w quantised, x cast to Q8_1
+// mul_mat_batched_vec_q8_1: y[t,h,r] = sum_k w[h,r,k] * x[t,h,k] for few tokens, w quantised, x cast to Q8_1 or Q16_1
 // w (n_head, n_out, n_chunk * 32); x (n_tok, n_head, n_chunk * 32) and y (n_tok, n_head, n_out) f32 without gaps; the
 // rest, block and bound: mul_mat_vec.cuh
 // grid = (n_out / (ROWS * groups), rounded up; n_head)
@@ -9,7 +9,7 @@ __global__ void __launch_bounds__(128, N_TOK == 1 ? 5 : N_TOK == 8 ? 3 : 4)
 mul_mat_batched_vec_q8_1(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, float* __restrict__ y, int n_tok,
                          int n_out, int n_chunk, int k_split) {
   const int h = blockIdx.y, n_head = gridDim.y;
-  const size_t x_bytes = (size_t)n_chunk * 40;
+  const size_t x_bytes = (size_t)n_chunk * Activation<Q::FINE>::BYTES;
   mul_mat_vec<Q, N_TOK, ROWS>(w + (size_t)h * n_out * Q::row_bytes(n_chunk), x + h * x_bytes, nullptr,
                               y + (size_t)h * n_out, blockIdx.x, n_tok, n_out, n_chunk, k_split, n_head * x_bytes,
                               n_head * n_out, 0);

@@ -1,5 +1,5 @@
 // mul_mat_id_sum_q8_1: y[t,r] = sum_j weights[t,j] * (w[e,r] . x[t,j] (+ add[e,r])) (+ residual[t,r]), e = ids[t,j], in the
-// order of j, for few tokens t; w quantised, x cast to Q8_1
+// order of j, for few tokens t; w quantised, x cast
 // w (n_expert, n_out, n_chunk * 32): rows of planes (quants/planes.cuh); add (n_expert, n_out) f32 or null; x (n_tok,
 // n_used, n_chunk * 32) as in mul_mat_vec.cuh, without gaps; ids (n_tok, n_used) i32; weights (n_tok, n_used) f32;
 // residual f32 with its row stride, or null; y (n_tok, n_out) f32
@@ -22,7 +22,7 @@ mul_mat_id_sum_q8_1(const uint8_t* __restrict__ w, const float* __restrict__ add
   const int pair = t * n_used + j, n_block = n_chunk / Q::CHUNKS;
   const size_t row_bytes = Q::row_bytes(n_chunk);
   const uint8_t* const matrix = w + (size_t)ids[pair] * n_out * row_bytes;
-  const uint8_t* const x_row = x + pair * ((size_t)n_chunk * 40);
+  const uint8_t* const x_row = x + pair * ((size_t)n_chunk * Activation<Q::FINE>::BYTES);
   const bool wide = n_chunk % 2 == 0;
 
   const uint8_t* rows[PASSES];
@@ -34,11 +34,9 @@ mul_mat_id_sum_q8_1(const uint8_t* __restrict__ w, const float* __restrict__ add
     typename Q::Raw raw[PASSES];
 #pragma unroll
     for (int i = 0; i < PASSES; i++) raw[i] = Q::load(rows[i], n_block, c);
-    int q[8];
-    float2 scale;
-    load_activations(x_row, n_chunk, c, wide, q, scale);
+    const Activation<Q::FINE> a = load_activations<Q::FINE>(x_row, n_chunk, c, wide);
 #pragma unroll
-    for (int i = 0; i < PASSES; i++) sum[i] += dot<Q>(Q::unpack(raw[i], c), q, scale);
+    for (int i = 0; i < PASSES; i++) sum[i] += dot<Q>(Q::unpack(raw[i], c), a);
   }
 #pragma unroll
   for (int i = 0; i < PASSES; i++) {

@@ -1,16 +1,17 @@
-// mul_mat_vec.cuh: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]) for few tokens, w quantised, x cast to Q8_1; what the
+// mul_mat_vec.cuh: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]) for few tokens, w quantised, x cast; what the
 // kernels for one matrix, for chosen experts and for a matrix a head share
-// w (n_out, n_chunk * 32) rows of planes (quants/planes.cuh); x (n_tok, n_chunk * 32), x_bytes between rows: a row is
-// int8 numbers, then a (scale, scale * sum) pair of f32 for each 32 of them; y (n_tok, n_out) f32 with its row stride; add
+// w (n_out, n_chunk * 32) rows of planes (quants/planes.cuh); x (n_tok, n_chunk * 32), cast to Q16_1 where Q is FINE, else to
+// Q8_1, x_bytes between rows: a row is int8 numbers, where FINE those of the low terms, then a (scale, scale * sum) pair of
+// f32 for each 32 of them; y (n_tok, n_out) f32 with its row stride; add
 // f32 or null, its row stride 0 where all tokens get the same row; N_TOK / 2 < n_tok <= N_TOK
 // block = (32, groups * k_split <= 4): k_split neighbouring warps share ROWS rows; blocks are numbered by `unit`
 // memory-bound: a warp has the loads of 2 * ROWS chunks a lane in flight and unpacks each weight once for all tokens
 #pragma once
 #include "quants/all.cuh"
 
-__device__ __forceinline__ void load_activations(const uint8_t* x, int n_chunk, int c, bool wide, int (&q)[8], float2& scale) {
-  const uint8_t* at = x + (size_t)c * 32;
-  if (wide) {  // rows of whole 80-byte pairs of blocks are 16-byte aligned
+// 32 bytes.
+__device__ __forceinline__ void load_words(const uint8_t* at, bool wide, int (&q)[8]) {
+  if (wide) {  // rows of whole pairs of blocks are 16-byte aligned
     const int4 a = *(const int4*)at, b = *((const int4*)at + 1);
     q[0] = a.x, q[1] = a.y, q[2] = a.z, q[3] = a.w, q[4] = b.x, q[5] = b.y, q[6] = b.z, q[7] = b.w;
   } else {
@@ -20,7 +21,15 @@ __device__ __forceinline__ void load_activations(const uint8_t* x, int n_chunk, 
       q[2 * i] = a.x, q[2 * i + 1] = a.y;
     }
   }
-  scale = *((const float2*)(x + (size_t)n_chunk * 32) + c);
+}
+// Chunk c of a row.
+template <bool FINE>
+__device__ __forceinline__ Activation<FINE> load_activations(const uint8_t* x, int n_chunk, int c, bool wide) {
+  Activation<FINE> a;
+  load_words(x + (size_t)c * 32, wide, a.q);
+  if constexpr (FINE) load_words(x + (size_t)(n_chunk + c) * 32, wide, a.low);
+  a.scale = *((const float2*)(x + (size_t)n_chunk * (FINE ? 64 : 32)) + c);
+  return a;
 }
 
 // Rows unit * groups * ROWS and following; the whole block calls it, once.
@@ -59,11 +68,9 @@ __device__ __forceinline__ void mul_mat_vec(
     for (int r = 0; r < ROWS; r++) chunk[r] = Q::unpack(raw[r], c);
 #pragma unroll
     for (int t = 0; t < N_TOK; t++) {
-      int q[8];
-      float2 scale;
-      load_activations(x + min(t, n_tok - 1) * x_bytes, n_chunk, c, wide, q, scale);
+      const Activation<Q::FINE> a = load_activations<Q::FINE>(x + min(t, n_tok - 1) * x_bytes, n_chunk, c, wide);
 #pragma unroll
-      for (int r = 0; r < ROWS; r++) sum[r][t] += dot<Q>(chunk[r], q, scale);
+      for (int r = 0; r < ROWS; r++) sum[r][t] += dot<Q>(chunk[r], a);
     }
   }
 

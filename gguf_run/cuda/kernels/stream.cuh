@@ -8,26 +8,37 @@
 
 constexpr int MAX_STAGES = 12;
 
-// One row of activations in shared memory: for each 32 of them two times 16 int8 numbers q, and (d, d * sum of q).
-struct Activations {
-  int4 *low, *high;
+// One row of activations in shared memory as Q8_1 or, FINE, Q16_1: planes of 16 int8 numbers, one for each half of a block
+// and term, then (d, d * sum of the numbers) of each block.
+template <bool FINE> struct Activations {
+  int4* planes;
   float2* scale;
-  __device__ Activations(uint8_t* at, int n_chunk) : low((int4*)at), high(low + n_chunk), scale((float2*)(high + n_chunk)) {}
-  __device__ __forceinline__ void load(int c, int (&q)[8], float2& s) const {
-    const int4 a = low[c], b = high[c];
+  int n_chunk;
+  __device__ Activations(uint8_t* at, int n) : planes((int4*)at), scale((float2*)(planes + (FINE ? 4 : 2) * n)), n_chunk(n) {}
+  __device__ __forceinline__ void load_words(const int4* at, int (&q)[8]) const {
+    const int4 a = at[0], b = at[n_chunk];
     q[0] = a.x, q[1] = a.y, q[2] = a.z, q[3] = a.w, q[4] = b.x, q[5] = b.y, q[6] = b.z, q[7] = b.w;
-    s = scale[c];
   }
+  __device__ __forceinline__ Activation<FINE> load(int c) const {
+    Activation<FINE> a;
+    load_words(planes + c, a.q);
+    if constexpr (FINE) load_words(planes + 2 * n_chunk + c, a.low);
+    a.scale = scale[c];
+    return a;
+  }
+  __device__ static __forceinline__ int pack(int a, int b, int c, int d) { return (a & 255) | (b & 255) << 8 | (c & 255) << 16 | d << 24; }
   // Four neighbours, elements 4 i ... 4 i + 3, by each lane of eight; all lanes of the warp call this.
   __device__ __forceinline__ void store(int i, float4 v, bool valid) const {
-    const float d = warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)))) / 127.0f;
+    const float d = warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)))) / (FINE ? 32512.0f : 127.0f);
     const float inverse = d > 0 ? 1.0f / d : 0.0f;
     const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse), c = __float2int_rn(v.z * inverse),
               e = __float2int_rn(v.w * inverse);
     const int sum = warp_sum<8>(a + b + c + e);
     if (!valid) return;
     const int chunk = i / 8, word = i % 8;
-    ((int*)(word < 4 ? low : high))[chunk * 4 + word % 4] = (a & 255) | (b & 255) << 8 | (c & 255) << 16 | e << 24;
+    int* const at = (int*)(planes + word / 4 * n_chunk + chunk) + word % 4;
+    at[FINE ? 8 * n_chunk : 0] = pack(a, b, c, e);
+    if (FINE) *at = pack((a + 128) >> 8, (b + 128) >> 8, (c + 128) >> 8, (e + 128) >> 8);
     if (word == 0) scale[chunk] = make_float2(d, d * sum);
   }
 };

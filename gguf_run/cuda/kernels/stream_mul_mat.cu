@@ -1,5 +1,5 @@
 // stream_mul_mat: products of one token with up to three weights, what stands before them and behind
-//   v = x, or x * rsqrt(mean(x^2) + eps) * norm;  v is quantised to int8 in blocks of 32
+//   v = x, or x * rsqrt(mean(x^2) + eps) * norm;  v is quantised as Q8_1 or, where Q is FINE, Q16_1
 //   y_i = w_i v (+ add_i)                 i = 0 ... 2
 //   y_0 = w_0 v (+ add_0) + residual      one weight
 //   y_0 = act(w_0 v) * (w_1 v)            `glu` >= 0
@@ -13,7 +13,7 @@
 // memory-bound. The factor of the norm is one number, so x * norm is quantised before the sum of squares is known.
 #include "stream.cuh"
 
-template <int WARPS, int LOADS, bool NORM> struct Prologue {
+template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
   float4 weight[NORM ? LOADS : 1];
 
   // Weights of the norm, before pdl_wait().
@@ -26,7 +26,7 @@ template <int WARPS, int LOADS, bool NORM> struct Prologue {
     }
   }
   // All n float4 of x to shared memory; returns this thread's share of the sum of their squares.
-  __device__ __forceinline__ float run(const float* x, const float* norm, int n, const Activations& target) {
+  __device__ __forceinline__ float run(const float* x, const float* norm, int n, const Activations<FINE>& target) {
     float squares = 0;
     for (int start = 0; start < n; start += LOADS * WARPS * 32) {
       float4 v[LOADS];
@@ -54,12 +54,10 @@ template <int WARPS, int LOADS, bool NORM> struct Prologue {
 
 // Adds the products of a chunk of ROWS rows.
 template <class Q, int ROWS>
-__device__ __forceinline__ void multiply(const typename Q::Raw (&raw)[ROWS], int c, const Activations& x, float (&sum)[ROWS]) {
-  int q[8];
-  float2 scale;
-  x.load(c, q, scale);
+__device__ __forceinline__ void multiply(const typename Q::Raw (&raw)[ROWS], int c, const Activations<Q::FINE>& x, float (&sum)[ROWS]) {
+  const Activation<Q::FINE> a = x.load(c);
 #pragma unroll
-  for (int r = 0; r < ROWS; r++) sum[r] += dot<Q>(Q::unpack(raw[r], c), q, scale);
+  for (int r = 0; r < ROWS; r++) sum[r] += dot<Q>(Q::unpack(raw[r], c), a);
 }
 
 // A warp's rows of tile after tile: where they lie, and the sums of its slice of n_in.
@@ -82,7 +80,7 @@ template <int WARPS, int ROWS> struct Share {
 };
 
 template <class Q, int WARPS, int ROWS>
-__device__ __forceinline__ void from_global(const Units& units, int most, int n_chunk, const Activations& x, int k_split, float* part,
+__device__ __forceinline__ void from_global(const Units& units, int most, int n_chunk, const Activations<Q::FINE>& x, int k_split, float* part,
                                             typename Q::Raw (&next)[ROWS], const Share<WARPS, ROWS>& share, bool first) {
   const int n_block = n_chunk / Q::CHUNKS, begin = share.slice * 32 + share.lane;
   const auto load = [&](const Tile& tile, int c) {
@@ -148,7 +146,7 @@ __device__ __forceinline__ void produce(const Units& units, int most, uint8_t* s
 }
 
 template <class Q, int WARPS, int ROWS>
-__device__ __forceinline__ void from_stages(const Units& units, int most, int n_chunk, const Activations& x, float* part,
+__device__ __forceinline__ void from_stages(const Units& units, int most, int n_chunk, const Activations<Q::FINE>& x, float* part,
                                             const uint8_t* stages, int stage_bytes, unsigned long long* full, unsigned long long* empty,
                                             int n_stage, const Share<WARPS, ROWS>& share) {
   const int n_block = n_chunk / Q::CHUNKS;
@@ -191,8 +189,8 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   const int rows = WARPS * ROWS / k_split, most = gated ? rows / 2 : rows;
   const int stage_bytes = rows * units.row_bytes;
   uint8_t* behind = shared + (BULK ? n_stage * stage_bytes : 0);
-  const Activations activations(behind, n_chunk);
-  float* part = (float*)(behind + (size_t)n_chunk * 40);
+  const Activations<Q::FINE> activations(behind, n_chunk);
+  float* part = (float*)(behind + (size_t)n_chunk * Activation<Q::FINE>::BYTES);
 
 #if __CUDA_ARCH__ >= 900
   __shared__ unsigned long long full[MAX_STAGES], empty[MAX_STAGES];
@@ -217,7 +215,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   const Share<WARPS, ROWS> share(k_split);
   typename Q::Raw next[ROWS];
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, true);
-  Prologue<WARPS, LOADS, NORM> prologue;
+  Prologue<WARPS, LOADS, NORM, Q::FINE> prologue;
   prologue.prefetch(norm, n_chunk * 8);
   if (!BULK && late_trigger) pdl_trigger();
   pdl_wait();

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
 from gguf_run.cuda.ops.rows import rows_of
-from gguf_run.graph import F16_SCALED
+from gguf_run.graph import F16_SCALED, Q8_1, Q16_1
 from gguf_run.plan import Step
 
-CAST = kernel_module("cast.cu", ["cast_q8_1", "cast_f16_scaled"])
+BLOCKS = {Q8_1: "cast_blocks<false>", Q16_1: "cast_blocks<true>"}
+CAST = kernel_module("cast.cu", [*BLOCKS.values(), "cast_f16_scaled"])
 
 
 @lowering("cast")
 def cast(low: Lowering, step: Step) -> None:
-    """x (..., n_col) f32, rows of any stride, to F16_SCALED or Q8_1."""
+    """x (..., n_col) f32, rows of any stride, to F16_SCALED, Q8_1 or Q16_1."""
     out = step.outputs[-1]
     x = out.srcs[0]
     rows = rows_of("cast", x)
@@ -21,4 +22,4 @@ def cast(low: Lowering, step: Step) -> None:
         low.launch(CAST, "cast_f16_scaled", grid=rows.n_rows, block=256, args=args)
     else:
         grid = (rows.n_rows, -(-rows.n_col // 256))
-        low.launch(CAST, "cast_q8_1", grid=grid, block=256, args=args)
+        low.launch(CAST, BLOCKS[out.dtype], grid=grid, block=256, args=args)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gguf_run.cuda.activations import MAX_FEW
+from gguf_run.cuda.activations import MAX_FEW, form_of_few
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.parts import launch_parts, parts_bytes
 from gguf_run.errors import DeviceError
 from gguf_run.fusion import producer
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Kind, Tensor
+from gguf_run.graph import F16_SCALED, F32, Kind, Tensor
 from gguf_run.plan import Step
 
 FEW = (1, 2, 4, 8)
@@ -132,13 +132,13 @@ def mul_mat(low: Lowering, step: Step) -> None:
     product = _product(step.parts)
     if product is None:
         launch_parts(low, step)
-    elif product.x.dtype is Q8_1:
-        _launch_vec(low, product)
     elif product.x.dtype is F16_SCALED:
         _launch_mma(low, step, product)
-    elif not is_float(product.w.dtype) or product.x.dtype is not F32:
+    elif not is_float(product.w.dtype):
+        _launch_vec(low, product)
+    elif product.x.dtype is not F32:
         raise DeviceError(
-            f"mul_mat: {product.w}: expected activations as {Q8_1.name} or {F16_SCALED.name}, "
+            f"mul_mat: {product.w}: expected activations as F32 or {F16_SCALED.name}, "
             f"found {product.x}"
         )
     elif product.n_tok <= MAX_FEW:
@@ -188,8 +188,12 @@ def _launch_vec(low: Lowering, p: Product) -> None:
     name = p.w.dtype.name
     layout_of(p.w.dtype)
     few = next((n for n in FEW if p.n_tok <= n), None)
-    if few is None:
-        raise DeviceError(f"mul_mat: expected at most {MAX_FEW} tokens as Q8_1, found {p.x}")
+    form = form_of_few(p.w.dtype)
+    if few is None or p.x.dtype is not form:
+        raise DeviceError(
+            f"mul_mat: {p.w}: expected at most {MAX_FEW} tokens as {form.name}, or "
+            f"{F16_SCALED.name}, found {p.x}"
+        )
     rows, n_chunk = rows_per_warp(name, few), p.n_in // 32
     n_unit = -(-p.n_out // rows)
     k_split, units = share_rows(n_unit, -(-n_chunk // 32), low.device.n_sm)

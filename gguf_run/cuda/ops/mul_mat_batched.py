@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gguf_run.cuda.activations import MAX_FEW
+from gguf_run.cuda.activations import MAX_FEW, form_of_few
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
 from gguf_run.cuda.ops.mul_mat import FEW, Tile, rows_per_warp, share_rows
 from gguf_run.cuda.ops.rows import Rows
 from gguf_run.errors import DeviceError
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Tensor
+from gguf_run.graph import F16_SCALED, F32, Tensor
 from gguf_run.plan import Step
 
 TILE = Tile(64, 64, 32, 32, 3)
@@ -46,15 +46,16 @@ def mul_mat_batched(low: Lowering, step: Step) -> None:
     t = step.parts[0]
     w, x = t.srcs
     operands = [low.at(w), low.at(x), low.at(t)]
-    if x.dtype is Q8_1 and x.shape[0] <= MAX_FEW:
-        _launch_vec(low, t, operands)
-    elif x.dtype is F16_SCALED:
+    form = F32 if is_float(w.dtype) else form_of_few(w.dtype)
+    if x.dtype is F16_SCALED:
         _launch_mma(low, t, operands)
-    elif not is_float(w.dtype) or x.dtype is not F32:
+    elif x.dtype is not form or (form is not F32 and x.shape[0] > MAX_FEW):
         raise DeviceError(
-            f"mul_mat_batched: {w}: expected activations as {Q8_1.name} (few tokens) or "
+            f"mul_mat_batched: {w}: expected activations as {form.name} (few tokens) or "
             f"{F16_SCALED.name}, found {x}"
         )
+    elif form is not F32:
+        _launch_vec(low, t, operands)
     elif x.shape[0] <= MAX_FEW:
         _launch_vec_float(low, t, operands)
     else:

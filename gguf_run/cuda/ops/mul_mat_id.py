@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gguf_run.cuda.activations import PAIRS
+from gguf_run.cuda.activations import PAIRS, form_of_few
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.mul_mat import Tile, rows_per_warp, share_rows
 from gguf_run.cuda.ops.rows import Rows
 from gguf_run.errors import DeviceError
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Tensor
+from gguf_run.graph import F16_SCALED, F32, Tensor
 from gguf_run.plan import Step
 
 TILE = Tile(64, PAIRS, 32, 32, 3)
@@ -47,16 +47,17 @@ def mul_mat_id(low: Lowering, step: Step) -> None:
     w, x, ids = product.srcs[:3]
     add = None if out is product else low.at(out.srcs[1])
     operands = [low.at(w), low.at(x), low.at(ids), add, low.at(out)]
-    if x.dtype is Q8_1:
-        _launch_vec(low, product, operands)
-    elif x.dtype is F16_SCALED:
+    form = F32 if is_float(w.dtype) else form_of_few(w.dtype)
+    if x.dtype is F16_SCALED:
         _launch_mma(low, product, operands)
-    elif is_float(w.dtype) and x.dtype is F32:
+    elif x.dtype is not form:
+        raise DeviceError(
+            f"mul_mat_id: {w}: expected activations as {form.name} or {F16_SCALED.name}, found {x}"
+        )
+    elif form is F32:
         _launch_vec_float(low, product, operands)
     else:
-        raise DeviceError(
-            f"mul_mat_id: {w}: expected activations as {Q8_1.name} or {F16_SCALED.name}, found {x}"
-        )
+        _launch_vec(low, product, operands)
 
 
 def _launch_vec(low: Lowering, t: Tensor, operands: list[Any]) -> None:

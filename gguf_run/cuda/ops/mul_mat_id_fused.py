@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gguf_run.cuda.activations import form_of_few
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import LAYOUTS, is_float
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.glu import GATES, glu_struct
 from gguf_run.fusion import producer
-from gguf_run.graph import F32, Q8_1, Tensor
+from gguf_run.graph import F32, Q8_1, Q16_1, Tensor
 from gguf_run.plan import Step
 
 SUM_ROWS = 8
@@ -50,7 +51,7 @@ def _is_quantised(product: Tensor, parts: tuple[Tensor, ...]) -> bool:
     w, x, ids = product.srcs[:3]
     total = _biased(product, parts)
     plain = total is product or (total.srcs[1].dtype is F32 and total.srcs[2] is ids)
-    return x.dtype is Q8_1 and not is_float(w.dtype) and plain
+    return not is_float(w.dtype) and x.dtype is form_of_few(w.dtype) and plain
 
 
 # Gate and up
@@ -85,7 +86,7 @@ def _takes_gate_up(device: Device, parts: tuple[Tensor, ...]) -> bool:
     p = _gate_up(parts)
     products = [t for t in parts if t.op == "mul_mat_id"]
     sources = [(t.srcs[1], t.srcs[2], t.srcs[0].dtype, t.srcs[0].shape) for t in products]
-    ok = p.cast.dtype is Q8_1 and p.cast.shape == p.glu.shape and len(set(sources)) == 1
+    ok = p.cast.dtype in (Q8_1, Q16_1) and p.cast.shape == p.glu.shape and len(set(sources)) == 1
     ok = ok and all(_is_quantised(t, parts) for t in products)
     if not p.is_joint:
         return ok and len(products) == 2 and p.glu.srcs == (p.gate, p.up)
@@ -113,6 +114,7 @@ def mul_mat_id_glu(low: Lowering, step: Step) -> None:
         args=[
             *(at_gate, at_up, gate_bias, up_bias, low.at(x), low.at(ids), low.at(p.cast)),
             *(p.n_ff, expert_rows, n_in // 32, n_pair // (x.shape[0] * x.shape[1])),
+            int(p.cast.dtype is Q16_1),
             glu_struct(p.glu),
         ],
     )

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from gguf_run.cuda import tuning
+from gguf_run.cuda.activations import form_of_few
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import LAYOUTS
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.tuning import BULK, GENERIC
-from gguf_run.graph import F32, GLU_OPS, Q8_1, Kind, NormParams, Tensor
+from gguf_run.graph import F32, GLU_OPS, Kind, NormParams, Tensor
 from gguf_run.plan import Step
 
 WARPS = 8
@@ -107,7 +108,8 @@ def _work(parts: tuple[Tensor, ...]) -> Work | None:
 def _activations(parts: tuple[Tensor, ...], product: Tensor) -> tuple[Norm | None, Tensor | None]:
     """What a product multiplies, before norm and cast; no tensor where it isn't one plain token."""
     cast = product.srcs[1]
-    if cast.op != "cast" or cast not in parts or cast.dtype is not Q8_1:
+    form = form_of_few(product.srcs[0].dtype)
+    if cast.op != "cast" or cast not in parts or cast.dtype is not form:
         return None, None
     x, norm = cast.srcs[0], None
     if x in parts:
@@ -168,8 +170,10 @@ def _sums(
 def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     """The launch by the table, cut down where the rows are few or long; None where none fits."""
     choice = tuning.stream(device, kind)
+    dtype = work.weights[0].dtype
+    row = form_of_few(dtype).row_bytes(work.n_in)
     n_chunk, pair = work.n_in // 32, 2 if work.glu >= 0 else 1
-    row_bytes = LAYOUTS[work.weights[0].dtype.name].row_bytes(work.n_in)
+    row_bytes = LAYOUTS[dtype.name].row_bytes(work.n_in)
     n_unit = work.n_row // pair
     grid = min(device.n_sm * choice.per_sm, n_unit)
     units = -(-n_unit // grid)
@@ -177,7 +181,7 @@ def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     while k_split > 1 and n_chunk <= 16 * k_split:
         k_split //= 2
     k_split = min(k_split, WARPS // pair)
-    fixed = 40 * n_chunk + 4 * pair * units * k_split
+    fixed = row + 4 * pair * units * k_split
     room = min(device.max_shared - 1024 - fixed, choice.stage_bytes)
     rows = choice.rows
     while rows > 1 and WARPS * rows // 2 >= k_split * units * pair:
@@ -189,7 +193,7 @@ def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     while k_split < WARPS // pair and WARPS * rows // k_split * row_bytes > room:
         k_split *= 2
     tile_bytes = WARPS * rows // k_split * row_bytes
-    fixed = 40 * n_chunk + 4 * pair * units * k_split
+    fixed = row + 4 * pair * units * k_split
     # Tiles end where a weight does.
     n_tile = -(-units * pair * k_split // (WARPS * rows)) + len(work.weights) - 1
     n_stage = min(n_tile, MAX_STAGES, room // tile_bytes)

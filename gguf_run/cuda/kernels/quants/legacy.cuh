@@ -80,7 +80,7 @@ struct Q5_1 : Planes<32, 24, At<8, 16>, At<4, 4>, At<0, 4>>, Form<1, true, false
 };
 
 // value = d * q, q int8
-struct Q8_0 : Planes<32, 34, At<2, 32>, At<0, 2>>, Form<1, false, true> {
+struct Q8_0 : Planes<32, 34, At<2, 32>, At<0, 2>>, Fine<Form<1, false, true>> {
   struct Raw {
     uint4 q0, q1;
     unsigned scale;

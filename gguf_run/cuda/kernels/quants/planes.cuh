@@ -39,6 +39,19 @@ struct Chunk {
 template <int SCALES_, bool MINS_, bool SIGNED_, int OFFSET_ = 0> struct Form {
   static constexpr int SCALES = SCALES_, OFFSET = OFFSET_;
   static constexpr bool MINS = MINS_, SIGNED = SIGNED_;
+  static constexpr bool FINE = false;
+};
+
+// Types so fine that rounding activations to int8 would be the larger error: few tokens come in two int8 terms (Q16_1).
+template <class F> struct Fine : F {
+  static constexpr bool FINE = true;
+};
+
+// 32 activations: int8 numbers q, or 256 * q + low where FINE; `scale` = (d, d * sum of them) of their block.
+template <bool FINE> struct Activation {
+  static constexpr int BYTES = FINE ? 72 : 40;
+  int q[8], low[FINE ? 8 : 1];
+  float2 scale;
 };
 
 // ---- loads from plane `at` of a row ----------------------------------------------------------------------------
@@ -88,28 +101,29 @@ __device__ __forceinline__ void look_up(const Table16& t, unsigned codes, int& l
 
 // ---- what products and get_rows do with a chunk ----------------------------------------------------------------
 
-// The dot product of a chunk with 32 int8 activations x; `scale` = (d, d * sum of x) of their block.
-template <class Q> __device__ __forceinline__ float dot(const Chunk& c, const int (&x)[8], float2 scale) {
-  static_assert(Q::OFFSET == 0 || Q::SCALES == 1, "an offset needs the sum over the block that has one scale");
-  if (Q::SCALES == 1) {
-    int sum = 0;
+// The sum of products of words FROM ... TO - 1 of `w` and activations: at most 2^27 in size, as they are below 2^15.
+template <int FROM, int TO, bool FINE> __device__ __forceinline__ int products(const int (&w)[8], const Activation<FINE>& x) {
+  int sum = 0, low = 0;
 #pragma unroll
-    for (int i = 0; i < 8; i++) sum = __dp4a(c.w[i], x[i], sum);
+  for (int i = FROM; i < TO; i++) {
+    sum = __dp4a(w[i], x.q[i], sum);
+    if (FINE) low = __dp4a(w[i], x.low[FINE ? i : 0], low);
+  }
+  return FINE ? 256 * sum + low : sum;
+}
+
+// The dot product of a chunk with 32 activations.
+template <class Q> __device__ __forceinline__ float dot(const Chunk& c, const Activation<Q::FINE>& x) {
+  static_assert(Q::OFFSET == 0 || Q::SCALES == 1, "an offset needs the sum over the block that has one scale");
+  const float2 scale = x.scale;
+  if (Q::SCALES == 1) {
+    const int sum = products<0, 8>(c.w, x);
     float result = c.d[0] * (Q::OFFSET ? scale.x * sum - Q::OFFSET * scale.y : scale.x * sum);
     return Q::MINS ? result - c.m[0] * scale.y : result;
   }
-  float result = 0;
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-    int sum = 0, sum_x = 0;
-#pragma unroll
-    for (int i = 4 * half; i < 4 * half + 4; i++) {
-      sum = __dp4a(c.w[i], x[i], sum);
-      if (Q::MINS) sum_x = __dp4a(0x01010101, x[i], sum_x);
-    }
-    result += c.d[half] * sum;
-    if (Q::MINS) result -= c.m[half] * sum_x;
-  }
+  const int ones[8] = {0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0x01010101};
+  float result = c.d[0] * products<0, 4>(c.w, x) + c.d[1] * products<4, 8>(c.w, x);
+  if (Q::MINS) result -= c.m[0] * products<0, 4>(ones, x) + c.m[1] * products<4, 8>(ones, x);
   return scale.x * result;
 }
 
