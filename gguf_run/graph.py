@@ -41,7 +41,6 @@ __all__ = [
     "OPS",
     "Q8_1",
     "Q16_1",
-    "REFERENCE_ONLY_OPS",
     "UNARY_OPS",
     "VIEW_OPS",
     "AttentionParams",
@@ -93,9 +92,6 @@ OPS = (
     "swiglu_oai",
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""
-
-REFERENCE_ONLY_OPS: tuple[str, ...] = ()
-"""Ops that are not yet on the GPU; one that gets its kernel moves to `OPS`."""
 
 
 def _require(condition: bool, op: str, expected: str, *found: Tensor) -> None:

@@ -14,9 +14,8 @@ from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
 from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_them
-from gguf_run.errors import ModelError
 from gguf_run.fusion import FUSIONS
-from gguf_run.graph import REFERENCE_ONLY_OPS, Graph, Kind, Tensor
+from gguf_run.graph import Graph, Kind, Tensor
 from gguf_run.kv_cache import PAGE_SIZE
 from gguf_run.loader import GGUFFile
 from gguf_run.plan import Plan, make_plan
@@ -56,22 +55,12 @@ class CudaBackend:
 
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan `graph` with this backend's fusions, activations cast as its products take them."""
-        self._check_ops(graph)
         fusions = tuple(f for f in FUSIONS if f.name in LOWERINGS) if fuse else ()
         cast = activations_as_products_take_them(graph)
         return make_plan(cast, fusions, self._workspace, self._accepts)
 
     def _accepts(self, op: str, parts: tuple[Tensor, ...]) -> bool:
         return op not in ACCEPTS or ACCEPTS[op](self.device, parts)
-
-    def _check_ops(self, graph: Graph) -> None:
-        missing = dict.fromkeys(t.op for t in graph.tensors if t.op in REFERENCE_ONLY_OPS)
-        if missing:
-            raise ModelError(
-                f"{self._file.path}: architecture {self._file.metadata['general.architecture']!r} "
-                f"needs ops that do not run on the GPU yet: {', '.join(missing)}; "
-                "run it on the CPU (--device cpu)"
-            )
 
     def _workspace(self, op: str, parts: tuple[Tensor, ...]) -> int:
         return WORKSPACES[op](self.device, parts) if op in WORKSPACES else 0
