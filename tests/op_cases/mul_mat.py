@@ -10,6 +10,8 @@ from gguf_run.graph import F32, Graph, Tensor
 from gguf_run.quants import quant_type
 
 FLOATS = ("F32", "F16", "BF16")
+EXACT = 1e-10
+"""On the same casts only the order of f32 sums differs: at most 2e-13 was seen."""
 QUANTISED = tuple(name for name in WEIGHT_TYPES if name not in FLOATS)
 
 
@@ -23,7 +25,7 @@ def product(dtype: str, n_tok: int, n_out: int, n_in: int) -> Build:
 
 def case(dtype: str, n_tok: int, n_out: int, n_in: int) -> Case:
     name = f"mul_mat {dtype} {n_out}x{n_in}, {n_tok} tokens"
-    return Case(name, product(dtype, n_tok, n_out, n_in))
+    return Case(name, product(dtype, n_tok, n_out, n_in), tolerance=EXACT)
 
 
 def plus_bias(dtype: str, n_tok: int, n_out: int = 37) -> Build:

@@ -46,7 +46,7 @@ class Tile:
         return tiles + 4 * (2 * 2 * 4 * self.rows + self.tokens)
 
 
-TILES = (Tile(64, 32, 16, 32, 5), Tile(64, 64, 32, 32, 3), Tile(128, 128, 32, 64, 1))
+TILES = (Tile(64, 32, 16, 32, 5), Tile(64, 64, 32, 32, 3), Tile(128, 128, 32, 64, 2))
 DEPTH = 64
 """Elements of a row that a block of mul_mat_mma takes at a time."""
 
