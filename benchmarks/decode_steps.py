@@ -225,7 +225,6 @@ def _weight_bytes(step: Step) -> int:
 
 CANDIDATES: dict[str, dict[str, Sequence[Any]]] = {
     "STREAMS": {
-        "warps": (8, 16),
         "rows": (1, 2, 4),
         "k_split": (1, 2, 4, 8),
         "trigger": (0, 1, 2),

@@ -14,6 +14,9 @@ from gguf_run.cuda.device import Device
 BULK, GENERIC = "bulk", "generic"
 """Generations: with bulk copies and dependent launches (sm_90 on), and without."""
 
+AT_ONCE, COPIED, LOADED = range(3)
+"""When a kernel lets the one behind it start (kernels/stream_mul_mat.cu)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -21,31 +24,45 @@ class Stream:
 
     A warp multiplies up to `rows` rows at once, which up to `k_split` warps share along n_in.
     `stage_bytes` of shared memory hold weights; of these `in_flight_bytes` are on their way at a
-    time: more would only delay the activations. `late_trigger` lets the kernel behind start after
-    the last copy, else at once. `per_sm` blocks share a multiprocessor.
+    time: more would only delay the activations. `trigger` says when the kernel behind may start:
+    at once, after the last copy, or once the activations are there. `per_sm` blocks share a
+    multiprocessor.
     """
 
     rows: int = 2
     k_split: int = 1
     stage_bytes: int = 96 << 10
     in_flight_bytes: int = 44 << 10
-    late_trigger: bool = False
+    trigger: int = AT_ONCE
     per_sm: int = 1
 
 
-STREAMS: Mapping[tuple[str, str], Stream] = MappingProxyType(
+SMALL, LARGE = "small", "large"
+"""Launches whose weights fit the shared memory almost at once, and all others."""
+SMALL_BYTES = 40 << 10
+"""Weights a multiprocessor of small launches, at most."""
+
+STREAMS: Mapping[tuple[str, str, str], Stream] = MappingProxyType(
     {
-        (BULK, "norm_mul_mats"): Stream(),
-        (BULK, "norm_mul_mat"): Stream(),
-        (BULK, "norm_gate_up"): Stream(),
-        (BULK, "cast_mul_mat"): Stream(k_split=4),
-        (GENERIC, "norm_mul_mats"): Stream(per_sm=2),
-        (GENERIC, "norm_mul_mat"): Stream(per_sm=2),
-        (GENERIC, "norm_gate_up"): Stream(per_sm=2),
-        (GENERIC, "cast_mul_mat"): Stream(k_split=4, per_sm=2),
+        (BULK, "norm_mul_mats", SMALL): Stream(trigger=LOADED),
+        (BULK, "norm_mul_mats", LARGE): Stream(stage_bytes=110 << 10),
+        (BULK, "norm_mul_mat", SMALL): Stream(trigger=LOADED),
+        (BULK, "norm_mul_mat", LARGE): Stream(),
+        (BULK, "norm_gate_up", SMALL): Stream(k_split=2, trigger=LOADED),
+        (BULK, "norm_gate_up", LARGE): Stream(),
+        (BULK, "cast_mul_mat", SMALL): Stream(trigger=COPIED),
+        (BULK, "cast_mul_mat", LARGE): Stream(k_split=4),
+        (GENERIC, "norm_mul_mats", SMALL): Stream(per_sm=2),
+        (GENERIC, "norm_mul_mats", LARGE): Stream(per_sm=2),
+        (GENERIC, "norm_mul_mat", SMALL): Stream(per_sm=2),
+        (GENERIC, "norm_mul_mat", LARGE): Stream(per_sm=2),
+        (GENERIC, "norm_gate_up", SMALL): Stream(per_sm=2),
+        (GENERIC, "norm_gate_up", LARGE): Stream(per_sm=2),
+        (GENERIC, "cast_mul_mat", SMALL): Stream(k_split=4, per_sm=2),
+        (GENERIC, "cast_mul_mat", LARGE): Stream(k_split=4, per_sm=2),
     }
 )
-"""By generation and kind of product."""
+"""By generation, kind of product and size. BULK: measured on an H200 with Q4_0 weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +85,10 @@ def generation(device: Device) -> str:
     return BULK if device.capability >= 90 else GENERIC
 
 
-def stream(device: Device, kind: str) -> Stream:
-    """The choice for a kind of product on `device`."""
-    return STREAMS[generation(device), kind]
+def stream(device: Device, kind: str, n_bytes: int) -> Stream:
+    """The choice on `device` for a kind of product with `n_bytes` of weights."""
+    size = SMALL if n_bytes <= SMALL_BYTES * device.n_sm else LARGE
+    return STREAMS[generation(device), kind, size]
 
 
 def attention(device: Device) -> Attention:

@@ -6,7 +6,7 @@
 #include "functions.cuh"
 #include "quants/all.cuh"
 
-constexpr int MAX_STAGES = 12;
+constexpr int MAX_STAGES = 12, MAX_SPLIT = 8;
 
 // One row of activations in shared memory as Q8_1 or, FINE, Q16_1: planes of 16 int8 numbers, one for each half of a block
 // and term, then (d, d * sum of the numbers) of each block.
@@ -26,20 +26,21 @@ template <bool FINE> struct Activations {
     a.scale = scale[c];
     return a;
   }
-  __device__ static __forceinline__ int pack(int a, int b, int c, int d) { return (a & 255) | (b & 255) << 8 | (c & 255) << 16 | d << 24; }
-  // Four neighbours, elements 4 i ... 4 i + 3, by each lane of eight; all lanes of the warp call this.
+  // Four neighbours, elements 4 i ... 4 i + 3, by each lane; all lanes of the warp call this, i rises from lane to lane.
   __device__ __forceinline__ void store(int i, float4 v, bool valid) const {
-    const float d = warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)))) / (FINE ? 32512.0f : 127.0f);
-    const float inverse = d > 0 ? 1.0f / d : 0.0f;
+    const float top = warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
+    // Where all are too small for the inverse, they count as zero.
+    constexpr float LARGEST = FINE ? 32512 : 127;
+    const float inverse = top > 1e-30f ? __fdividef(LARGEST, top) : 0.0f, d = top * (1 / LARGEST);
     const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse), c = __float2int_rn(v.z * inverse),
               e = __float2int_rn(v.w * inverse);
     const int sum = warp_sum<8>(a + b + c + e);
     if (!valid) return;
-    const int chunk = i / 8, word = i % 8;
-    int* const at = (int*)(planes + word / 4 * n_chunk + chunk) + word % 4;
-    at[FINE ? 8 * n_chunk : 0] = pack(a, b, c, e);
-    if (FINE) *at = pack((a + 128) >> 8, (b + 128) >> 8, (c + 128) >> 8, (e + 128) >> 8);
-    if (word == 0) scale[chunk] = make_float2(d, d * sum);
+    const int block = i / 8, word = i % 8;
+    int* const at = (int*)(planes + word / 4 * n_chunk + block) + word % 4;
+    at[FINE ? 8 * n_chunk : 0] = (int)__byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, e, 0x0040), 0x5410);
+    if (FINE) *at = (int)__byte_perm(__byte_perm(a + 128, b + 128, 0x0051), __byte_perm(c + 128, e + 128, 0x0051), 0x5410);
+    if (word == 0) scale[block] = make_float2(d, d * sum);
   }
 };
 

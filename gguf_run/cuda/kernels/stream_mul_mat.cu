@@ -14,6 +14,7 @@
 #include "stream.cuh"
 
 template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
+  static constexpr int THREADS = WARPS * 32;
   float4 weight[NORM ? LOADS : 1];
 
   // Weights of the norm, before pdl_wait().
@@ -21,28 +22,31 @@ template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
     if (!NORM) return;
 #pragma unroll
     for (int j = 0; j < LOADS; j++) {
-      const int i = threadIdx.x + j * WARPS * 32;
+      const int i = threadIdx.x + j * THREADS;
       if (i < n) weight[j] = __ldg((const float4*)norm + i);
     }
   }
   // All n float4 of x to shared memory; returns this thread's share of the sum of their squares.
   __device__ __forceinline__ float run(const float* x, const float* norm, int n, const Activations<FINE>& target) {
     float squares = 0;
-    for (int start = 0; start < n; start += LOADS * WARPS * 32) {
+#pragma unroll 1
+    for (int start = 0; start < n; start += LOADS * THREADS) {
       float4 v[LOADS];
 #pragma unroll
       for (int j = 0; j < LOADS; j++) {
-        const int i = start + threadIdx.x + j * WARPS * 32;
+        const int i = start + threadIdx.x + j * THREADS;
         v[j] = i < n ? __ldcg((const float4*)x + i) : make_float4(0, 0, 0, 0);
         if (NORM && start && i < n) weight[j] = __ldg((const float4*)norm + i);
       }
 #pragma unroll
       for (int j = 0; j < LOADS; j++) {
-        const int i = start + threadIdx.x + j * WARPS * 32;
+        const int i = start + threadIdx.x + j * THREADS;
         if (i - (int)(threadIdx.x % 32) < n) {  // the whole warp
           if (NORM) {
-            squares += v[j].x * v[j].x + v[j].y * v[j].y + v[j].z * v[j].z + v[j].w * v[j].w;
-            if (i < n) v[j].x *= weight[j].x, v[j].y *= weight[j].y, v[j].z *= weight[j].z, v[j].w *= weight[j].w;
+            const float4 w = i < n ? weight[j] : make_float4(0, 0, 0, 0);
+            float4& u = v[j];
+            squares += u.x * u.x + u.y * u.y + u.z * u.z + u.w * u.w;
+            u.x *= w.x, u.y *= w.y, u.z *= w.z, u.w *= w.w;
           }
           target.store(i, v[j], i < n);
         }
@@ -69,13 +73,20 @@ template <int WARPS, int ROWS> struct Share {
   __device__ __forceinline__ int row(int r) const { return row0 + step * r; }
   // Sums of the tile of n units whose first is unit `at` of the block; `part` holds k_split numbers a row.
   __device__ __forceinline__ void store(float (&sum)[ROWS], int at, int n, bool gated, float* part) const {
+    // Each step halves how many rows a lane adds up: in the end each 32 / ROWS lanes have one.
+    int bit = 16;
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      const float total = warp_sum(sum[r]);
-      const int i = row(r), second = gated && i >= n;
-      if (lane == 0 && i < (gated ? 2 * n : n))
-        part[(gated ? 2 * (at + i - second * n) + second : at + i) * k_split + slice] = total;
-    }
+    for (int rest = ROWS / 2; rest; rest /= 2, bit /= 2)
+#pragma unroll
+      for (int i = 0; i < rest; i++) {
+        const bool upper = lane & bit;
+        const float keep = upper ? sum[i + rest] : sum[i], send = upper ? sum[i] : sum[i + rest];
+        sum[i] = keep + __shfl_xor_sync(~0u, send, bit);
+      }
+    const float total = warp_sum<32 / ROWS>(sum[0]);
+    const int i = row(lane / (32 / ROWS)), second = gated && i >= n;
+    if (lane % (32 / ROWS) == 0 && i < (gated ? 2 * n : n))
+      part[(gated ? 2 * (at + i - second * n) + second : at + i) * k_split + slice] = total;
   }
 };
 
@@ -124,63 +135,76 @@ struct Ring {
   }
 };
 
-__device__ __forceinline__ void produce(const Units& units, int most, uint8_t* stages, int stage_bytes, unsigned long long* full,
-                                        unsigned long long* empty, int n_stage, int in_flight) {
+// The barriers of the stages, and how many units lie in each.
+struct Stages {
+  unsigned long long full[MAX_STAGES], empty[MAX_STAGES];
+  int n_unit[MAX_STAGES];
+};
+
+__device__ __forceinline__ void produce(const Units& units, int most, uint8_t* stages, int stage_bytes, Stages& s, int n_stage,
+                                        int in_flight) {
   Ring to = {n_stage, 0, 0}, arriving = {n_stage, 0, 0};
   int t = 0;
   for (int unit = units.begin; unit < units.end; t++) {
     const Tile tile = units.tile(unit, most);
-    if (t >= n_stage) mbarrier_wait(empty + to.at, to.parity ^ 1);
+    if (t >= n_stage) mbarrier_wait(s.empty + to.at, to.parity ^ 1);
     if (t >= in_flight) {
-      mbarrier_wait(full + arriving.at, arriving.parity);
+      mbarrier_wait(s.full + arriving.at, arriving.parity);
       arriving.next();
     }
     const unsigned bytes = tile.n * units.row_bytes;
     uint8_t* target = stages + to.at * stage_bytes;
-    mbarrier_arrive_expect(full + to.at, units.gated ? 2 * bytes : bytes);
-    bulk_copy(target, tile.first, bytes, full + to.at);
-    if (units.gated) bulk_copy(target + bytes, tile.second, bytes, full + to.at);
+    s.n_unit[to.at] = tile.n;
+    mbarrier_arrive_expect(s.full + to.at, units.gated ? 2 * bytes : bytes);
+    bulk_copy(target, tile.first, bytes, s.full + to.at);
+    if (units.gated) bulk_copy(target + bytes, tile.second, bytes, s.full + to.at);
     to.next();
     unit += tile.n;
   }
 }
 
 template <class Q, int WARPS, int ROWS>
-__device__ __forceinline__ void from_stages(const Units& units, int most, int n_chunk, const Activations<Q::FINE>& x, float* part,
-                                            const uint8_t* stages, int stage_bytes, unsigned long long* full, unsigned long long* empty,
-                                            int n_stage, const Share<WARPS, ROWS>& share) {
-  const int n_block = n_chunk / Q::CHUNKS;
+__device__ __forceinline__ void from_stages(const Units& units, int n_chunk, const Activations<Q::FINE>& x, float* part, const uint8_t* stages,
+                                            int stage_bytes, Stages& s, int n_stage, const Share<WARPS, ROWS>& share) {
+  const int n_block = n_chunk / Q::CHUNKS, n_unit = units.end - units.begin;
   Ring ring = {n_stage, 0, 0};
-  for (int unit = units.begin; unit < units.end;) {
-    const int n = units.tile(unit, most).n, last = (units.gated ? 2 * n : n) - 1;
-    mbarrier_wait(full + ring.at, ring.parity);
+  for (int unit = 0; unit < n_unit;) {
+    mbarrier_wait(s.full + ring.at, ring.parity);
+    const int n = s.n_unit[ring.at], last = (units.gated ? 2 * n : n) - 1;
     const uint8_t* base = stages + ring.at * stage_bytes;
-    int offset[ROWS];
+    const uint8_t* rows[ROWS];
 #pragma unroll
-    for (int r = 0; r < ROWS; r++) offset[r] = min(share.row(r), last) * units.row_bytes;
+    for (int r = 0; r < ROWS; r++) rows[r] = base + min(share.row(r), last) * units.row_bytes;
     float sum[ROWS] = {};
     for (int c = share.slice * 32 + share.lane; c < n_chunk; c += 32 * share.k_split) {
       typename Q::Raw raw[ROWS];
 #pragma unroll
-      for (int r = 0; r < ROWS; r++) raw[r] = Q::load(Staged{base + offset[r]}, n_block, c);
+      for (int r = 0; r < ROWS; r++) raw[r] = Q::load(Staged{rows[r]}, n_block, c);
       multiply<Q, ROWS>(raw, c, x, sum);
     }
     __syncwarp();
-    if (share.lane == 0) mbarrier_arrive(empty + ring.at);
-    share.store(sum, unit - units.begin, n, units.gated, part);
+    if (share.lane == 0) mbarrier_arrive(s.empty + ring.at);
+    share.store(sum, unit, n, units.gated, part);
     ring.next();
     unit += n;
   }
 }
 #endif
 
+// When the kernel behind may start, and fill the memory's queues with copies of its own: at once, after the last copy of
+// this one, or once the activations are here.
+enum Trigger { AT_ONCE, COPIED, LOADED };
+
+// Blocks that must fit a multiprocessor: registers decide how many kernels behind this one can start beside it.
+template <class Q, int ROWS> constexpr int PER_SM = sizeof(typename Q::Raw) * ROWS <= 96 ? 4 : sizeof(typename Q::Raw) * ROWS <= 128 ? 3 : 1;
+
 template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK>
-__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), 2)
+__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<Q, ROWS>))
 stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, float eps, int n_chunk, const uint8_t* __restrict__ w0,
                const uint8_t* __restrict__ w1, const uint8_t* __restrict__ w2, const float* __restrict__ add0,
                const float* __restrict__ add1, const float* __restrict__ add2, const float* __restrict__ residual,
                float* __restrict__ y0, float* __restrict__ y1, float* __restrict__ y2, int n0, int n1, int n2, int glu, int k_split,
-               int n_stage, int in_flight, int late_trigger) {
+               int n_stage, int in_flight, int trigger) {
   constexpr int THREADS = WARPS * 32;
   extern __shared__ __align__(128) uint8_t shared[];
   __shared__ float squares[WARPS];
@@ -193,21 +217,21 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   float* part = (float*)(behind + (size_t)n_chunk * Activation<Q::FINE>::BYTES);
 
 #if __CUDA_ARCH__ >= 900
-  __shared__ unsigned long long full[MAX_STAGES], empty[MAX_STAGES];
+  __shared__ Stages stages;
   if (BULK) {
     if (threadIdx.x == 0) {
-      for (int i = 0; i < n_stage; i++) mbarrier_init(full + i, 1), mbarrier_init(empty + i, WARPS);
+      for (int i = 0; i < n_stage; i++) mbarrier_init(stages.full + i, 1), mbarrier_init(stages.empty + i, WARPS);
       mbarrier_fence();
     }
     __syncthreads();
   }
 #endif
-  if (!late_trigger) pdl_trigger();
+  if (trigger == AT_ONCE) pdl_trigger();
 #if __CUDA_ARCH__ >= 900
   if (BULK && threadIdx.x >= THREADS) {
     if (threadIdx.x == THREADS) {
-      produce(units, most, shared, stage_bytes, full, empty, n_stage, in_flight);
-      if (late_trigger) pdl_trigger();
+      produce(units, most, shared, stage_bytes, stages, n_stage, in_flight);
+      if (trigger == COPIED) pdl_trigger();
     }
     return;
   }
@@ -217,7 +241,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, true);
   Prologue<WARPS, LOADS, NORM, Q::FINE> prologue;
   prologue.prefetch(norm, n_chunk * 8);
-  if (!BULK && late_trigger) pdl_trigger();
+  if (!BULK && trigger == COPIED) pdl_trigger();
   pdl_wait();
 
   // The first residual is read here, where its way from L2 takes no time of its own.
@@ -229,6 +253,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
     if (share.lane == 0) squares[share.warp] = total;
   }
   named_barrier(1, THREADS);
+  if (trigger == LOADED) pdl_trigger();
   float factor = 1;
   if (NORM) {
     float total = 0;
@@ -237,18 +262,21 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
     factor = rsqrtf(total / (n_chunk * 32) + eps);
   }
 #if __CUDA_ARCH__ >= 900
-  if (BULK) from_stages<Q, WARPS, ROWS>(units, most, n_chunk, activations, part, shared, stage_bytes, full, empty, n_stage, share);
+  if (BULK) from_stages<Q, WARPS, ROWS>(units, n_chunk, activations, part, shared, stage_bytes, stages, n_stage, share);
 #endif
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, false);
   named_barrier(1, THREADS);
 
+#pragma unroll 1
   for (int i = threadIdx.x; i < n_unit; i += THREADS) {
     const int unit = units.begin + i;
     float a = 0, b = 0;
-    for (int k = 0; k < k_split; k++) {
-      a += part[(gated ? 2 * i : i) * k_split + k];
-      if (gated) b += part[(2 * i + 1) * k_split + k];
-    }
+#pragma unroll
+    for (int k = 0; k < MAX_SPLIT; k++)
+      if (k < k_split) {
+        a += part[(gated ? 2 * i : i) * k_split + k];
+        if (gated) b += part[(2 * i + 1) * k_split + k];
+      }
     a *= factor, b *= factor;
     if (gated) {
       y0[unit] = gated_unit(glu, a, b);

@@ -13,28 +13,30 @@ from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import LAYOUTS
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.tuning import BULK, GENERIC
+from gguf_run.cuda.weights import resident_bytes
 from gguf_run.graph import F32, GLU_OPS, Kind, NormParams, Tensor
 from gguf_run.plan import Step
 
 WARPS = 8
+"""Warps of a block that multiply: more would leave the kernels behind no room to start early."""
 ROWS = (1, 2, 4)
 """Rows a warp that the kernels are compiled for."""
-LOADS = {True: (4,), False: (4, 16)}
-"""Rounds in which activations are read, with and without a norm before them."""
+LOADS = {True: 4, False: 5}
+"""Times four activations that a thread reads at once, with and without a norm."""
 MAX_STAGES = 12
 KINDS = ("norm_mul_mats", "norm_mul_mat", "norm_gate_up", "cast_mul_mat")
 """Fusions, named so in fusion.py."""
 
 
-def _kernel(name: str, rows: int, loads: int, norm: bool, generation: str) -> str:
+def _kernel(name: str, rows: int, norm: bool, generation: str) -> str:
     flags = f"{str(norm).lower()}, {str(generation == BULK).lower()}"
-    return f"stream_mul_mat<{name}, {WARPS}, {rows}, {loads}, {flags}>"
+    return f"stream_mul_mat<{name}, {WARPS}, {rows}, {LOADS[norm]}, {flags}>"
 
 
 MODULES = {
     (name, norm, generation): kernel_module(
         "stream_mul_mat.cu",
-        [_kernel(name, r, n, norm, generation) for r in ROWS for n in LOADS[norm]],
+        [_kernel(name, r, norm, generation) for r in ROWS],
     )
     for name in LAYOUTS
     for norm in (True, False)
@@ -167,9 +169,13 @@ def _sums(
 # How it runs
 
 
+def _choice(device: Device, kind: str, work: Work) -> tuning.Stream:
+    return tuning.stream(device, kind, sum(map(resident_bytes, work.weights)))
+
+
 def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     """The launch by the table, cut down where the rows are few or long; None where none fits."""
-    choice = tuning.stream(device, kind)
+    choice = _choice(device, kind, work)
     dtype = work.weights[0].dtype
     row = form_of_few(dtype).row_bytes(work.n_in)
     n_chunk, pair = work.n_in // 32, 2 if work.glu >= 0 else 1
@@ -218,15 +224,14 @@ def stream_mul_mat(low: Lowering, step: Step) -> None:
     """One launch for the whole group (stream_mul_mat.cu)."""
     work = _work(step.parts)
     assert work is not None
-    choice, generation = tuning.stream(low.device, step.op), tuning.generation(low.device)
+    choice, generation = _choice(low.device, step.op, work), tuning.generation(low.device)
     g = _geometry(low.device, step.op, work)
     assert g is not None
     norm = work.norm is not None
-    loads = next((n for n in LOADS[norm] if n * WARPS * 128 >= work.n_in), LOADS[norm][-1])
     name = work.weights[0].dtype.name
     low.launch(
         MODULES[name, norm, generation],
-        _kernel(name, g.rows, loads, norm, generation),
+        _kernel(name, g.rows, norm, generation),
         grid=g.grid,
         block=32 * (WARPS + (generation == BULK)),
         shared=g.shared,
@@ -244,7 +249,7 @@ def stream_mul_mat(low: Lowering, step: Step) -> None:
             g.k_split,
             g.n_stage,
             g.in_flight,
-            int(choice.late_trigger),
+            choice.trigger,
         ],
     )
 
