@@ -35,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def _start(*args: object) -> pexpect.spawn[str]:
         child = pexpect.spawn(
             sys.executable,
-            ["-m", "gguf_run.cli", *map(str, args), *ARGS],
+            ["-m", "gguf_run.cli", *map(str, [args[0], *ARGS, *args[1:]])],
             env=environment(tmp_path),
             encoding="utf-8",
             timeout=15,
@@ -94,7 +94,7 @@ def test_a_terminal_session(start: Start, tiny_chat: Path, tmp_path: Path) -> No
 
 
 def test_what_goes_wrong_is_said_and_the_chat_goes_on(start: Start, tiny_chat: Path) -> None:
-    child = start("chat", tiny_chat, "-n", 4)
+    child = start("chat", tiny_chat, "-n", 4, "-c", 64)
     child.expect(READY)
     child.send("/rest\r")
     child.expect("expected a command, found /rest; did you mean /reset?")
@@ -104,8 +104,8 @@ def test_what_goes_wrong_is_said_and_the_chat_goes_on(start: Start, tiny_chat: P
     child.expect("error: .*none.json")
     child.send("/regen\r")
     child.expect("none yet")
-    child.send("the " * 600 + "\r")
-    child.expect("leaves no room in the context of 512")
+    child.send("the " * 80 + "\r")
+    child.expect("leaves no room in the context of 64")
     child.send("the\r")
     child.expect("stopped after 4 tokens")
     child.sendeof()
@@ -116,7 +116,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, tiny_chat: Pa
     child = start("chat", tiny_chat, "-c", 100000)
     child.expect(READY)
     child.send("the\r")
-    child.expect("the\r\n.{20}")
+    child.expect(r"\x1b\[\?2004l.{20}")
     child.sendintr()
     child.expect(READY)
     child.send("/stats\r")
