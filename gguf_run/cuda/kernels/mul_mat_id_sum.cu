@@ -24,12 +24,17 @@ mul_mat_id_sum_q8_1(const uint8_t* __restrict__ w, const float* __restrict__ add
   const uint8_t* const matrix = w + (size_t)ids[pair] * n_out * row_bytes;
   const uint8_t* const x_row = x + pair * ((size_t)n_chunk * Activation<Q::FINE>::BYTES);
   const bool wide = n_chunk % 2 == 0;
+  // What the ends of the sums need is asked for before their beginnings.
+  const float weight = weights[pair];
+  const int row = blockIdx.x * ROWS + warp * 32 + lane;
+  const bool ends = warp * 32 + lane < ROWS && row < n_out;
+  const float rest = ends && residual ? residual[(size_t)t * residual_stride + row] : 0.0f;
 
   const uint8_t* rows[PASSES];
 #pragma unroll
   for (int i = 0; i < PASSES; i++) rows[i] = matrix + min(row0 + i * SIDE, n_out - 1) * row_bytes;
   float sum[PASSES] = {};
-#pragma unroll 2
+#pragma unroll 3
   for (int c = slice * LANES + lane % LANES; c < n_chunk; c += LANES * k_split) {
     typename Q::Raw raw[PASSES];
 #pragma unroll
@@ -41,17 +46,13 @@ mul_mat_id_sum_q8_1(const uint8_t* __restrict__ w, const float* __restrict__ add
 #pragma unroll
   for (int i = 0; i < PASSES; i++) {
     const float total = warp_sum<LANES>(sum[i]);
-    if (lane % LANES == 0) part[warp][i * SIDE + lane / LANES] = total;
+    const int r = row0 + i * SIDE;
+    const float bias = add && slice == 0 && r < n_out ? add[(size_t)ids[pair] * n_out + r] : 0.0f;
+    if (lane % LANES == 0) part[warp][i * SIDE + lane / LANES] = weight * (total + bias);
   }
   __syncthreads();
-
-  const int i = warp * 32 + lane, row = blockIdx.x * ROWS + i;
-  if (i >= ROWS || row >= n_out) return;
+  if (!ends) return;
   float total = 0;
-  for (int e = 0; e < n_used; e++) {
-    float product = add ? add[(size_t)ids[t * n_used + e] * n_out + row] : 0.0f;
-    for (int s = 0; s < k_split; s++) product += part[e * k_split + s][i];
-    total += weights[t * n_used + e] * product;
-  }
-  y[(size_t)t * n_out + row] = residual ? total + residual[(size_t)t * residual_stride + row] : total;
+  for (int w = 0; w < n_used * k_split; w++) total += part[w][warp * 32 + lane];
+  y[(size_t)t * n_out + row] = total + rest;
 }
