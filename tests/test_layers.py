@@ -15,7 +15,7 @@ LAYERS = (
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
     {"reference", "reference_backend", "reference_moe", "reference_recurrent", "cuda"},
     {"sampling", "engine", "generation", "chat", "structured", "prompt_cache", "drawers", "answer"},
-    {"model", "conversation"},
+    {"model", "conversation", "hub"},
     {"bench"},
     {"commands", "server"},
     {"cli"},

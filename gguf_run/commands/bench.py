@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from gguf_run.bench import as_csv, as_json, as_markdown, workloads
 from gguf_run.bench import bench as run_bench
+from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import LoadingBar
-from gguf_run.commands.options import Command, model_options, model_path, verbose_option
+from gguf_run.commands.options import Command, verbose_option
 from gguf_run.model import CACHE_TYPES, DEVICES, Model
 
 FORMATS = {"md": as_markdown, "csv": as_csv, "json": as_json}
@@ -58,9 +58,7 @@ def _cache_type(name: str, what: str) -> Callable[[Command], Command]:
 @click.option("-o", "--output", type=click.Choice(list(FORMATS)), default="md", show_default=True)
 @verbose_option
 def bench(
-    model: Path | None,
-    model_option: Path | None,
-    demo: bool,
+    model: ModelChoice,
     n_prompt: tuple[int, ...],
     n_gen: tuple[int, ...],
     n_depth: tuple[int, ...],
@@ -75,7 +73,7 @@ def bench(
     verbose: bool,
 ) -> None:
     """Measure tokens a second: of prompts (pp), and of generation (tg), at each depth."""
-    path = model_path(model, model_option, demo)
+    path = model.fetch()
     work = workloads(n_prompt, n_gen, n_depth)
     if not work:
         raise click.UsageError("expected something to measure: -p or -n other than 0")

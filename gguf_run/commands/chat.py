@@ -13,8 +13,9 @@ from gguf_run.commands.chat_options import chat_options, open_conversation
 from gguf_run.commands.chat_session import COMMANDS, ChatSession
 from gguf_run.commands.grammar_options import grammar_options
 from gguf_run.commands.line_input import Lines, PipedLines, TerminalLines
+from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import describe, open_model
-from gguf_run.commands.options import engine_options, model_options, model_path, verbose_option
+from gguf_run.commands.options import engine_options, verbose_option
 from gguf_run.commands.prompts import generation_kwargs, given_prompt, text_options
 from gguf_run.commands.sampling_options import sampling_options
 from gguf_run.model import Model
@@ -29,9 +30,7 @@ from gguf_run.model import Model
 @grammar_options
 @verbose_option
 def chat(
-    model: Path | None,
-    model_option: Path | None,
-    demo: bool,
+    model: ModelChoice,
     verbose: bool,
     **options: Any,
 ) -> None:
@@ -40,7 +39,7 @@ def chat(
     Messages are typed, or read from standard input, one a line; a backslash at the end of a line
     continues it. Commands begin with a slash: /help lists them. Ctrl-C stops an answer.
     """
-    start_chat(model_path(model, model_option, demo), verbose, options)
+    start_chat(model.fetch(), verbose, options)
 
 
 def start_chat(path: Path, verbose: bool, options: dict[str, Any]) -> None:

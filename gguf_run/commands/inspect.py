@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
 from gguf_run.arch import BatchShape, CacheShape, find_architecture
-from gguf_run.commands.options import model_options, model_path, verbose_option
+from gguf_run.commands.model_options import ModelChoice, model_options
+from gguf_run.commands.options import verbose_option
 from gguf_run.engine import GraphSource
 from gguf_run.fusion import FUSIONS
 from gguf_run.hparams import HParams
@@ -35,9 +35,7 @@ SHOWN_CHARACTERS = 100
 @click.option("--json", "as_json", is_flag=True, help="Write everything as JSON.")
 @verbose_option
 def inspect(
-    model: Path | None,
-    model_option: Path | None,
-    demo: bool,
+    model: ModelChoice,
     with_plan: bool,
     tokens: int,
     n_ctx: int,
@@ -46,7 +44,7 @@ def inspect(
     verbose: bool,
 ) -> None:
     """Show a file's metadata and tensors, or (--plan) the steps that run it."""
-    with open_gguf(model_path(model, model_option, demo)) as file:
+    with open_gguf(model.fetch()) as file:
         plan = _plan(file, tokens, n_ctx, not no_fuse) if with_plan else None
         if as_json:
             click.echo(json.dumps(_as_json(file, plan), ensure_ascii=False, indent=1))

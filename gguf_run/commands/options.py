@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,25 +10,6 @@ import click
 from gguf_run.model import CACHE_TYPES, DEVICES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def demo_model() -> Path:
-    """The small model that comes with gguf-run."""
-    here = Path(__file__).resolve().parents[1]
-    installed = here / "models" / "demo.gguf"
-    return installed if installed.exists() else here.parent / "models" / "demo.gguf"
-
-
-def model_path(model: Path | None, option: Path | None, demo: bool) -> Path:
-    """The one model that was named as argument, by `-m` or by `--demo`."""
-    given = [path for path in (model, option, demo_model() if demo else None) if path]
-    if len(given) != 1:
-        found = "none" if not given else " and ".join(map(str, given))
-        raise click.UsageError(
-            f"expected one model (MODEL, -m MODEL or --demo), found {found}; "
-            "try: gguf-run --demo -p 'Once upon a time'"
-        )
-    return given[0]
 
 
 def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -42,14 +22,6 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
 
     return decorate
 
-
-_PATH = click.Path(path_type=Path)
-
-model_options = stack(
-    click.argument("model", type=_PATH, required=False),
-    click.option("-m", "--model", "model_option", type=_PATH, help="The model file."),
-    click.option("--demo", is_flag=True, help="Use the small model that comes with gguf-run."),
-)
 
 engine_options = stack(
     click.option(

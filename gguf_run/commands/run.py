@@ -13,8 +13,9 @@ from gguf_run.chat import has_template
 from gguf_run.commands.chat import start_chat
 from gguf_run.commands.chat_options import chat_options, refuse_chat_options
 from gguf_run.commands.grammar_options import grammar_options
+from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import describe, open_model
-from gguf_run.commands.options import engine_options, model_options, model_path, verbose_option
+from gguf_run.commands.options import engine_options, verbose_option
 from gguf_run.commands.prompts import (
     generation_kwargs,
     given_prompt,
@@ -44,9 +45,7 @@ from gguf_run.loader import open_gguf
 @grammar_options
 @verbose_option
 def run(
-    model: Path | None,
-    model_option: Path | None,
-    demo: bool,
+    model: ModelChoice,
     verbose: bool,
     **options: Any,
 ) -> None:
@@ -55,7 +54,7 @@ def run(
     The prompt comes from -p, -f or standard input. With neither, at a terminal, a model that is
     made for it chats (see gguf-run chat).
     """
-    path = model_path(model, model_option, demo)
+    path = model.fetch()
     if _is_chat(path, options):
         start_chat(path, verbose, options)
         return
