@@ -6,10 +6,12 @@ for wrong usage; 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import difflib
 import io
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -19,6 +21,7 @@ from gguf_run.commands.chat import chat
 from gguf_run.commands.inspect import inspect
 from gguf_run.commands.kernels import kernels
 from gguf_run.commands.run import run
+from gguf_run.commands.strangers import refuse_strangers
 from gguf_run.commands.tokenize import tokenize
 from gguf_run.errors import GGUFRunError
 
@@ -29,8 +32,18 @@ class DefaultGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
+            self._refuse_misspelt(args[0])
             args = ["run", *args]
+        if args and args[0] in ("run", "chat"):
+            refuse_strangers(args)
         return super().parse_args(ctx, args)
+
+    def _refuse_misspelt(self, name: str) -> None:
+        near = difflib.get_close_matches(name, self.commands, 1, cutoff=0.7)
+        if near and not Path(name).exists():
+            raise click.UsageError(
+                f"expected a command or a model file, found {name!r}; did you mean {near[0]}?"
+            )
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage("gguf-run", "MODEL -p PROMPT [OPTIONS]")
@@ -45,7 +58,9 @@ def cli() -> None:
     \b
     gguf-run model.gguf -p "Once upon a time"    continue a text
     gguf-run --demo -p "Once upon a time"        the same with the model that comes along
-    gguf-run run --help                          all options of a run
+    gguf-run chat model.gguf                     talk with a model
+    gguf-run chat -hf Qwen/Qwen3-0.6B-GGUF       the same with one of the Hugging Face hub
+    gguf-run run --help                          the options of a run; --help-all: all of them
     """
 
 

@@ -94,6 +94,9 @@ def test_verbose_shows_the_traceback_of_an_error(tmp_path: Path) -> None:
         (["--demo", "-p", "x", "--top-p", "7"], "top_p"),
         (["--demo", "-p", "x", "--temperatur", "1"], "--temp"),
         (["--demo", "-p", "x", "-n", "many"], "integer"),
+        (["--demo", "-p", "x", "-ngl", "99"], "choose it with --device"),
+        (["--demo", "-p", "x", "-fa"], "attention is always fused"),
+        (["benhc", "--demo"], "did you mean bench?"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(args: list[str], said: str) -> None:
@@ -105,8 +108,32 @@ def test_wrong_usage_is_exit_code_2(args: list[str], said: str) -> None:
 
 def test_help_and_version_are_on_stdout() -> None:
     assert "MODEL -p PROMPT" in run("--help").stdout
-    assert "--repeat-penalty" in run("run", "--help").stdout
+    brief, whole = run("run", "--help").stdout, run("run", "--help-all").stdout
+    assert len(brief.splitlines()) < 65 < len(whole.splitlines())
+    assert "--temp" in brief
+    assert "--dry-base" not in brief
+    assert "run --help-all shows all options" in brief
+    assert whole.index("Model:") < whole.index("Sampling:") < whole.index("Running:")
+    assert {"--dry-base", "--chat-template", "--json-schema"} <= set(whole.replace(",", "").split())
     assert run("--version").stdout.startswith("gguf-run, version")
+
+
+def test_defaults_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GGUF_RUN_DEVICE", "cpu")
+    monkeypatch.setenv("GGUF_RUN_TEMP", "0")
+    args = ("--demo", "-p", "One day", "-n", 12)
+    assert run(*args).stdout == run(*args, "--temp", 0, "--device", "cpu").stdout
+    monkeypatch.setenv("GGUF_RUN_DEVICE", "toaster")
+    assert "'toaster' is not one of" in run(*args).stderr
+
+
+def test_shells_can_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_GGUF_RUN_COMPLETE", "bash_source")
+    assert "_GGUF_RUN_COMPLETE=bash_complete" in run().stdout
+    monkeypatch.setenv("_GGUF_RUN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "gguf-run chat --te")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert "--temp" in run().stdout
 
 
 def test_inspect_shows_metadata_tensors_and_plan(tiny_llama: Path) -> None:

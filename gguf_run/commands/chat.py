@@ -12,6 +12,7 @@ from gguf_run.chat import has_template
 from gguf_run.commands.chat_options import chat_options, open_conversation
 from gguf_run.commands.chat_session import COMMANDS, ChatSession
 from gguf_run.commands.grammar_options import grammar_options
+from gguf_run.commands.help import GroupedCommand
 from gguf_run.commands.line_input import Lines, PipedLines, TerminalLines
 from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import describe, open_model
@@ -21,7 +22,7 @@ from gguf_run.commands.sampling_options import sampling_options
 from gguf_run.model import Model
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @model_options
 @text_options
 @chat_options

@@ -13,6 +13,7 @@ from gguf_run.chat import has_template
 from gguf_run.commands.chat import start_chat
 from gguf_run.commands.chat_options import chat_options, refuse_chat_options
 from gguf_run.commands.grammar_options import grammar_options
+from gguf_run.commands.help import GroupedCommand
 from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import describe, open_model
 from gguf_run.commands.options import engine_options, verbose_option
@@ -28,7 +29,7 @@ from gguf_run.generation import Generation
 from gguf_run.loader import open_gguf
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @model_options
 @text_options
 @click.option("--no-display-prompt", is_flag=True, help="Write the completion alone.")
