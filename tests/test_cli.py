@@ -144,8 +144,8 @@ def test_inspect_shows_metadata_tensors_and_plan(tiny_llama: Path) -> None:
     assert "flash_attn_ext" in plan
     assert "arena" in plan
     unfused = run("inspect", tiny_llama, "--plan", "--no-fuse").stdout
-    assert "rms_norm_mul" in plan
-    assert "rms_norm_mul" not in unfused
+    assert "norm_mul_mats" in plan
+    assert "norm_mul_mats" not in unfused
 
 
 def test_inspect_as_json_is_json(tiny_llama: Path) -> None:

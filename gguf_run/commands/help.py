@@ -74,7 +74,7 @@ class GroupedCommand(click.Command):
         shown = {
             param.name: record
             for param in self.get_params(ctx)
-            if (ctx.meta.get(_ALL) or param.name in COMMON)
+            if (ctx.meta.get(_ALL) or param.name in COMMON or "--help" in param.opts)
             and (record := param.get_help_record(ctx)) is not None
         }
         grouped = {name for names in GROUPS.values() for name in names}
