@@ -33,7 +33,9 @@ from gguf_run.graph_tensor import Kind, Tensor, contiguous_strides
 from gguf_run.quants import QuantType, quant_type
 
 __all__ = [
+    "CAST_FORMS",
     "F16",
+    "F16_PAIR",
     "F16_SCALED",
     "F32",
     "GLU_OPS",
@@ -69,7 +71,11 @@ Q8_1 = quant_type("Q8_1")
 Q16_1 = QuantType("Q16_1", -1, 32, 72)
 """Activations in two int8 terms (see `Graph.cast`); no type of files."""
 F16_SCALED = QuantType("F16_SCALED", -1, 32, 68)
-"""Activations as tensor cores take them (see `Graph.cast`); no type of files."""
+F16_PAIR = QuantType("F16_PAIR", -1, 32, 136)
+"""Activations as tensor cores take them (see `Graph.cast`); no types of files."""
+
+CAST_FORMS = (Q8_1, Q16_1, F16_SCALED, F16_PAIR)
+"""Forms in which products may take activations."""
 
 GLU_OPS = ("swiglu", "geglu", "reglu", "geglu_erf", "geglu_quick")
 """Gated units `act(gate) * up`: silu, gelu (tanh), relu, gelu (erf), x * sigmoid(1.702 x)."""
@@ -197,8 +203,8 @@ class Graph:
     # Products
 
     def cast(self, x: Tensor, dtype: QuantType) -> Tensor:
-        """x f32 (..., n_col) as Q8_1, Q16_1 or F16_SCALED, the forms in which products may take
-        activations; n_col is a multiple of 32.
+        """x f32 (..., n_col) as Q8_1, Q16_1, F16_SCALED or F16_PAIR, the forms in which products
+        may take activations; n_col is a multiple of 32.
 
         A row of Q8_1 is n_col int8 numbers q, then for each 32 of them two f32: the scale
         d = max|x| / 127 (q = round(x / d)) and d times the sum of the block's q.
@@ -208,10 +214,11 @@ class Graph:
 
         F16_SCALED is all rows of n_col f16 numbers x / s, then s of each row as f32, the power of
         two that brings the row's largest |x| to 2^14 ... 2^15: so none overflows. The rest of the
-        bytes is unused.
+        bytes is unused. F16_PAIR is all those rows h, then rows of the rounded rest x / s - h, then
+        s of each row, twice.
         """
-        ok = len(x.shape) >= 2 and dtype in (F16_SCALED, Q8_1, Q16_1) and x.shape[-1] % 32 == 0
-        _require(ok, "cast", "rows of blocks of 32 to Q8_1, Q16_1 or F16_SCALED", x)
+        ok = len(x.shape) >= 2 and dtype in CAST_FORMS and x.shape[-1] % 32 == 0
+        _require(ok, "cast", "rows of blocks of 32 to a form of CAST_FORMS", x)
         return self._op("cast", x.shape, (x,), None, dtype)
 
     def mul_mat(self, w: Tensor, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gguf_run.graph import (
     F16,
+    F16_PAIR,
     F16_SCALED,
     F32,
     I32,
@@ -94,12 +95,16 @@ def _decode(stored: Array, dtype: QuantType) -> Floats:
 
 @op
 def cast(t: Tensor, out: Array, x: Floats) -> None:
-    if t.dtype is F16_SCALED:
+    if t.dtype in (F16_SCALED, F16_PAIR):
         # frexp gives the exponent above the largest number's.
         scale = np.ldexp(np.float32(1), np.frexp(np.abs(x).max(axis=-1))[1] - 15)
-        flat, split = out.reshape(-1), 2 * x.size
-        flat[:split] = (x / scale[..., None]).astype(np.float16).reshape(-1).view(np.uint8)
-        flat[split : split + scale.nbytes] = scale.reshape(-1).view(np.uint8)
+        scaled = x / scale[..., None]
+        rows = [scaled.astype(np.float16)]
+        if t.dtype is F16_PAIR:
+            rows.append((scaled - rows[0]).astype(np.float16))
+        parts = [*rows, *(scale for _ in rows)]
+        stored = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])
+        out.reshape(-1)[: stored.size] = stored
         return
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     d = np.abs(blocks).max(axis=-1) / np.float32(32512 if t.dtype is Q16_1 else 127)
@@ -115,12 +120,14 @@ def activations(x: Array, n_in: int) -> Floats:
     """What `cast` made, as float32 (..., n_in)."""
     if x.dtype != np.uint8:
         return x.astype(np.float32, copy=False)
-    if x.shape[-1] == F16_SCALED.row_bytes(n_in):
-        numbers, n_row = x.size // x.shape[-1] * n_in, x.size // x.shape[-1]
-        flat = x.reshape(-1)
-        scale = flat[2 * numbers : 2 * numbers + 4 * n_row].view(np.float32)
-        h = flat[: 2 * numbers].view(np.float16).reshape(*x.shape[:-1], n_in)
-        return h.astype(np.float32) * scale.reshape(*x.shape[:-1], 1)
+    n_term = {F16_SCALED.row_bytes(n_in): 1, F16_PAIR.row_bytes(n_in): 2}.get(x.shape[-1])
+    if n_term is not None:
+        n_row = n_term * x.size // x.shape[-1]
+        flat, split = x.reshape(-1), 2 * n_row * n_in
+        scale = flat[split : split + 4 * n_row].view(np.float32).reshape(-1, 1)
+        h = flat[:split].view(np.float16).reshape(-1, n_in) * scale
+        result: Floats = h.reshape(n_term, *x.shape[:-1], n_in).sum(axis=0)
+        return result
     q, scales = x[..., :n_in].view(np.int8).astype(np.int32), x[..., n_in:]
     if x.shape[-1] == Q16_1.row_bytes(n_in):
         q, scales = 256 * q + scales[..., :n_in].view(np.int8), scales[..., n_in:]

@@ -6,11 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gguf_run.cuda.layout import LAYOUTS, is_float
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Q16_1, Graph, Kind, Tensor
+from gguf_run.graph import F16_PAIR, F16_SCALED, F32, Q8_1, Q16_1, Graph, Kind, Tensor
 from gguf_run.quants import QuantType
 
 MAX_FEW = 8
 """Tokens up to which a product is bound by reading its weights: those of the vector kernels."""
+
+MAX_PAIR = 64
+"""Tokens up to which a product of floats is bound by reading its weights even on tensor cores: two
+F16 terms of activations take no more time than one."""
 
 PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
 FEW_PAIRS = 4
@@ -24,8 +28,8 @@ def activations_as_products_take_them(graph: Graph) -> Graph:
     """`graph` with a cast before each product whose kernel takes one, shared by products of one x.
 
     Few tokens meet quantised weights as Q8_1 or Q16_1 and floats as f32; many tokens meet tensor
-    cores as scaled F16, those of chosen experts grouped by expert. The graph itself is left as it
-    is, and returned where nothing changes.
+    cores as scaled F16, in two terms where that is free, those of chosen experts grouped by expert.
+    The graph itself is left as it is, and returned where nothing changes.
     """
     if not any(_form(t) or _grouped(t) for t in graph.tensors):
         return graph
@@ -92,4 +96,5 @@ def _form(t: Tensor) -> QuantType | None:
     # f32 weights would lose by f16; rows that are no whole number of blocks can't be cast.
     if w.dtype is F32 or w.shape[-1] % F16_SCALED.block_size:
         return None
-    return F16_SCALED
+    is_pair = t.op == "mul_mat" and is_float(w.dtype) and x.shape[0] <= MAX_PAIR
+    return F16_PAIR if is_pair else F16_SCALED

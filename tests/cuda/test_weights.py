@@ -12,11 +12,11 @@ from case_data import Array, random_blocks, stored
 from emulated import emulated
 
 from gguf_run.cuda import weights
-from gguf_run.cuda.activations import MAX_FEW, activations_as_products_take_them
+from gguf_run.cuda.activations import MAX_FEW, MAX_PAIR, activations_as_products_take_them
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, layout_of
 from gguf_run.cuda.weights import DeviceWeights, resident_bytes
 from gguf_run.errors import DeviceError, ModelError
-from gguf_run.graph import F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
+from gguf_run.graph import F16_PAIR, F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.quants import QUANT_TYPES, quant_type
 
@@ -164,7 +164,9 @@ def test_products_of_one_x_share_a_cast_that_stands_before_the_first() -> None:
         ("Q8_0", MAX_FEW, 64, Q16_1),
         ("Q4_0", MAX_FEW + 1, 64, F16_SCALED),
         ("F16", MAX_FEW, 64, None),
-        ("BF16", MAX_FEW + 1, 64, F16_SCALED),
+        ("BF16", MAX_FEW + 1, 64, F16_PAIR),
+        ("F16", MAX_PAIR, 64, F16_PAIR),
+        ("F16", MAX_PAIR + 1, 64, F16_SCALED),
         ("F16", MAX_FEW + 1, 33, None),
         ("F32", MAX_FEW + 1, 64, None),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 from case_data import Array, values
 from cases import Build, Case
 
-from gguf_run.graph import F16, F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
+from gguf_run.graph import F16, F16_PAIR, F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
 from gguf_run.quants import QuantType
 
 
@@ -34,19 +34,19 @@ def of_heads(form: QuantType) -> Build:
     return build
 
 
-def view_to_f16(n_tok: int, start: int) -> Build:
+def view_to_f16(form: QuantType, n_tok: int, start: int) -> Build:
     """Through a unit matrix, which gives back each number as it was rounded."""
 
     def build(g: Graph) -> Tensor:
         x = g.view(g.input("x", (n_tok, 203), F32), start, start + 96)
-        return g.mul_mat(g.weight("w", (96, 96), F16), g.cast(x, F16_SCALED))
+        return g.mul_mat(g.weight("w", (96, 96), F16), g.cast(x, form))
 
     return build
 
 
-def through_f16(n_tok: int) -> Build:
+def through_f16(form: QuantType, n_tok: int) -> Build:
     def build(g: Graph) -> Tensor:
-        x = g.cast(g.input("x", (n_tok, 64), F32), F16_SCALED)
+        x = g.cast(g.input("x", (n_tok, 64), F32), form)
         return g.mul_mat(g.weight("w", (64, 64), F16), x)
 
     return build
@@ -82,10 +82,17 @@ UNIT = values(np.eye(96))
 CASES = [
     *of_blocks(Q8_1),
     *of_blocks(Q16_1),
-    *(Case(f"cast a view from {i} to F16", view_to_f16(11, i), {"w": UNIT}) for i in (0, 7)),
-    Case(
-        "cast rows of all sizes to F16",
-        through_f16(12),
-        {"x": values(rows_of_all_sizes()), "w": values(np.eye(64))},
+    *(
+        Case(f"cast a view from {i} to {f.name}", view_to_f16(f, 11, i), {"w": UNIT})
+        for f in (F16_SCALED, F16_PAIR)
+        for i in (0, 7)
+    ),
+    *(
+        Case(
+            f"cast rows of all sizes to {f.name}",
+            through_f16(f, 12),
+            {"x": values(rows_of_all_sizes()), "w": values(np.eye(64))},
+        )
+        for f in (F16_SCALED, F16_PAIR)
     ),
 ]

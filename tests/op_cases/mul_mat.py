@@ -109,6 +109,7 @@ def large_cases() -> list[Case]:
         case("Q4_0", 129, 129, 96),
         case("Q4_K", 65, 65, 1024),
         case("F16", 129, 150, 160),
+        *(case(t, n, 130, 1056) for t in ("F16", "BF16") for n in (17, 33, 64, 65)),
         case("F32", 65, 65, 65),
     ]
 
@@ -124,7 +125,7 @@ CASES = [
     *(
         Case(f"mul_mat_add {t}, {n} tokens, bias", plus_bias(t, n))
         for t in ("Q4_0", "F16", "F32")
-        for n in (1, 3, 20)
+        for n in (1, 3, 20, 70)
     ),
     *(
         Case(

@@ -18,12 +18,14 @@ cast_blocks(const float* __restrict__ x, uint8_t* __restrict__ y, int n_col, int
   store_block<FINE>(y + (size_t)blockIdx.x * (n_col / 32 * (FINE ? 72 : 40)), n_col, block, v);
 }
 
-// cast_f16_scaled: h = x / s as f16, s the power of two that brings the largest |x| of the row to 2^14 ... 2^15
-// y: n_rows rows of n_col f16, then s of each row as f32
+// cast_f16: h = x / s as f16, s the power of two that brings the largest |x| of the row to 2^14 ... 2^15; PAIR: and what
+// rounding left, x / s - h, as f16
+// y: n_rows rows h of n_col f16 (PAIR: then n_rows rows of the rest), then s of each of those rows as f32
 // grid = n_rows, block = 256: one block a row
-// memory-bound: reads x twice (the second time from L2), writes h once
-extern "C" __global__ void __launch_bounds__(256)
-cast_f16_scaled(const float* __restrict__ x, half* __restrict__ y, int n_col, int n_inner, Strides of_x) {
+// memory-bound: reads x twice (the second time from L2), writes y once
+template <bool PAIR>
+__global__ void __launch_bounds__(256)
+cast_f16(const float* __restrict__ x, half* __restrict__ y, int n_col, int n_inner, Strides of_x) {
   const float* row = x + row_start(blockIdx.x, n_inner, of_x);
   float top = 0;
   for (int i = threadIdx.x; i < n_col; i += 256) top = fmaxf(top, fabsf(row[i]));
@@ -31,6 +33,15 @@ cast_f16_scaled(const float* __restrict__ x, half* __restrict__ y, int n_col, in
   // Infinity, zero and what is too small for the inverse to be finite stay within the exponents 2^-112 ... 2^113.
   const int exponent = max(30, min(254, (int)(__float_as_uint(top) >> 23))) - 14;
   const float scale = __uint_as_float((unsigned)exponent << 23), inverse = __uint_as_float((unsigned)(254 - exponent) << 23);
-  for (int i = threadIdx.x; i < n_col; i += 256) y[(size_t)blockIdx.x * n_col + i] = __float2half(row[i] * inverse);
-  if (threadIdx.x == 0) ((float*)(y + (size_t)gridDim.x * n_col))[blockIdx.x] = scale;
+  const size_t all = (size_t)gridDim.x * n_col;
+  half* const h = y + (size_t)blockIdx.x * n_col;
+  for (int i = threadIdx.x; i < n_col; i += 256) {
+    const float v = row[i] * inverse;
+    h[i] = __float2half(v);
+    if (PAIR) h[all + i] = __float2half(v - __half2float(__float2half(v)));
+  }
+  if (threadIdx.x > 0) return;
+  float* const scales = (float*)(y + (PAIR ? 2 : 1) * all);
+  scales[blockIdx.x] = scale;
+  if (PAIR) scales[gridDim.x + blockIdx.x] = scale;
 }

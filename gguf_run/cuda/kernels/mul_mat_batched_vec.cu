@@ -5,7 +5,7 @@
 #include "mul_mat_vec.cuh"
 
 template <class Q, int N_TOK, int ROWS>
-__global__ void __launch_bounds__(128, N_TOK == 1 ? 5 : N_TOK == 8 ? 3 : 4)
+__global__ void __launch_bounds__(128, (PER_SM<Q, N_TOK>))
 mul_mat_batched_vec_q8_1(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, float* __restrict__ y, int n_tok,
                          int n_out, int n_chunk, int k_split) {
   const int h = blockIdx.y, n_head = gridDim.y;

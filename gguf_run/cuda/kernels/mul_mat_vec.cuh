@@ -32,6 +32,14 @@ __device__ __forceinline__ Activation<FINE> load_activations(const uint8_t* x, i
   return a;
 }
 
+// Blocks that must fit a multiprocessor. Three of 8 tokens in two terms would spill a few registers on sm_120.
+#if __CUDA_ARCH__ >= 1200
+constexpr int MOST_FINE = 2;
+#else
+constexpr int MOST_FINE = 3;
+#endif
+template <class Q, int N_TOK> constexpr int PER_SM = N_TOK == 1 ? 5 : N_TOK < 8 ? 4 : Q::FINE ? MOST_FINE : 3;
+
 // Rows unit * groups * ROWS and following; the whole block calls it, once.
 template <class Q, int N_TOK, int ROWS>
 __device__ __forceinline__ void mul_mat_vec(

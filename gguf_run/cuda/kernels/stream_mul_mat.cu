@@ -196,10 +196,12 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
 enum Trigger { AT_ONCE, COPIED, LOADED };
 
 // Blocks that must fit a multiprocessor: registers decide how many kernels behind this one can start beside it.
-template <class Q, int ROWS> constexpr int PER_SM = sizeof(typename Q::Raw) * ROWS <= 96 ? 4 : sizeof(typename Q::Raw) * ROWS <= 128 ? 3 : 1;
+// Both terms of FINE activations and the chunks that are loaded ahead where there are no stages need more of them.
+template <class Q, int ROWS, bool BULK> constexpr int LOADED_BYTES = sizeof(typename Q::Raw) * ROWS + (Q::FINE && !BULK ? 64 : 0);
+template <int BYTES> constexpr int PER_SM = BYTES <= 96 ? 4 : BYTES <= 128 ? 3 : 1;
 
 template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK>
-__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<Q, ROWS>))
+__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<LOADED_BYTES<Q, ROWS, BULK>>))
 stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, float eps, int n_chunk, const uint8_t* __restrict__ w0,
                const uint8_t* __restrict__ w1, const uint8_t* __restrict__ w2, const float* __restrict__ add0,
                const float* __restrict__ add1, const float* __restrict__ add2, const float* __restrict__ residual,

@@ -12,7 +12,7 @@ from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.parts import launch_parts, parts_bytes
 from gguf_run.errors import DeviceError
 from gguf_run.fusion import producer
-from gguf_run.graph import F16_SCALED, F32, Kind, Tensor
+from gguf_run.graph import F16_PAIR, F16_SCALED, F32, Kind, Tensor
 from gguf_run.plan import Step
 
 FEW = (1, 2, 4, 8)
@@ -93,6 +93,16 @@ class Product:
         return self.x.shape[0]
 
     @property
+    def n_term(self) -> int:
+        """How many rows of x a token has, one behind all others."""
+        return 2 if self.x.dtype is F16_PAIR else 1
+
+    @property
+    def n_row(self) -> int:
+        """Rows that the tensor cores see."""
+        return self.n_term * self.n_tok
+
+    @property
     def n_out(self) -> int:
         return self.w.shape[0]
 
@@ -132,7 +142,7 @@ def mul_mat(low: Lowering, step: Step) -> None:
     product = _product(step.parts)
     if product is None:
         launch_parts(low, step)
-    elif product.x.dtype is F16_SCALED:
+    elif product.x.dtype in (F16_SCALED, F16_PAIR):
         _launch_mma(low, step, product)
     elif not is_float(product.w.dtype):
         _launch_vec(low, product)
@@ -153,8 +163,8 @@ def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     product = _product(parts)
     if product is None:
         return parts_bytes(parts) + _workspace(device, parts[:1])
-    if product.x.dtype is F16_SCALED:
-        n_split = _n_split(device, product, _tile(device, product.n_tok))
+    if product.x.dtype in (F16_SCALED, F16_PAIR):
+        n_split = product.n_term * _n_split(device, product, _tile(device, product.n_row))
     elif product.x.dtype is F32 and product.n_tok > MAX_FEW:
         n_split = _n_split_f32(device, product)
     else:
@@ -239,7 +249,7 @@ def _n_split(device: Device, p: Product, tile: Tile) -> int:
     and four more where the results are partial sums, written and read once more (measured on an
     H200).
     """
-    n_tile = -(-p.n_out // tile.rows) * -(-p.n_tok // tile.tokens)
+    n_tile = -(-p.n_out // tile.rows) * -(-p.n_row // tile.tokens)
     slots, n_step = device.n_sm * tile.per_sm, p.n_in / DEPTH
 
     def steps(n: int) -> float:
@@ -252,20 +262,23 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
     name = p.w.dtype.name
     if not is_float(p.w.dtype):
         layout_of(p.w.dtype)
-    tile = _tile(low.device, p.n_tok)
+    tile = _tile(low.device, p.n_row)
     n_split = _n_split(low.device, p, tile)
+    n_sum = p.n_term * n_split
     w, x, addend, y = _operands(low, p)
-    partial = low.workspace(step) if n_split > 1 else None
+    partial = low.workspace(step) if n_sum > 1 else None
+    if n_sum > n_split:  # each term's products are partial sums, too
+        addend, y = None, partial
     low.launch(
         MMA[name],
         tile.kernel("mul_mat_mma", name),
-        grid=(-(-p.n_out // tile.rows), -(-p.n_tok // tile.tokens), n_split),
+        grid=(-(-p.n_out // tile.rows), -(-p.n_row // tile.tokens), n_split),
         block=2 * tile.rows,
-        args=[w, x, addend, y, partial, p.n_tok, p.n_out, p.n_in // 32, p.add_stride],
+        args=[w, x, addend, y, partial, p.n_row, p.n_out, p.n_in // 32, p.add_stride],
         shared=tile.shared_bytes,
     )
-    if n_split > 1:
-        _launch_sum(low, p, partial, n_split)
+    if n_sum > 1:
+        _launch_sum(low, p, partial, n_sum)
 
 
 def _launch_sum(low: Lowering, p: Product, partial: Any, n_split: int) -> None:
