@@ -20,8 +20,8 @@ PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
 FEW_PAIRS = 4
 """Pairs of a token and an expert, for each expert there is, up to which a product reads its weights
 once a pair: beyond, it is as fast to group them (measured on an H200)."""
-PAIRS = 64
-"""Pairs of a token and an expert in a tile."""
+PAIRS = 128
+"""Pairs of a token and an expert in a group: with fewer, weights would be unpacked more often."""
 
 
 def activations_as_products_take_them(graph: Graph) -> Graph:

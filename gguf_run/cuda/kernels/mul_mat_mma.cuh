@@ -154,6 +154,9 @@ __device__ __forceinline__ void mul_mat_tile(
   if (first < last) store_weights(Q::load(w_row, n_chunk / Q::CHUNKS, chunk_of(first)), first);
 
   float sum[MT][NT][4] = {};
+  int n_j = NT;  // groups of eight tokens that the warp has
+  if (Tokens::RAGGED)
+    while (n_j && tokens.y_row(wn + n_j * 8 - 8) < 0) n_j--;
   // Where this lane's rows of fragments begin; see ldmatrix.
   const int a_at = piece(wm + lane % 16, lane / 16), b_at = piece(wn + lane % 8, lane / 8);
   int stage = 0;
@@ -177,7 +180,7 @@ __device__ __forceinline__ void mul_mat_tile(
         for (int i = 0; i < MT; i++) ldmatrix_x4(a[i][h], a_tile + (a_at ^ (c * 64 + h * 32)) + i * 16 * ROW_BYTES);
 #pragma unroll
       for (int j = 0; j < NT; j++) {
-        if (Tokens::RAGGED && tokens.y_row(wn + j * 8) < 0) continue;
+        if (Tokens::RAGGED && j >= n_j) break;
         __syncwarp();  // or the compiler loads all of b first, into registers that a second block needs
         unsigned four[4];
         ldmatrix_x4(four, b_tile + (b_at ^ c * 64) + j * 8 * ROW_BYTES);

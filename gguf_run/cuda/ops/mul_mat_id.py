@@ -14,7 +14,8 @@ from gguf_run.errors import DeviceError
 from gguf_run.graph import F16_SCALED, F32, Tensor
 from gguf_run.plan import Step
 
-TILE = Tile(64, PAIRS, 32, 32, 3)
+TILES = (Tile(128, PAIRS, 32, 64, 2), Tile(64, PAIRS // 2, 32, 32, 3))
+"""The first that the device's shared memory allows; of the second, two blocks share a group."""
 
 
 def _vec_kernel(type_name: str) -> str:
@@ -29,7 +30,7 @@ VEC_FLOAT = {
     for name, c in FLOAT_TYPES.items()
 }
 MMA = {
-    name: kernel_module("mul_mat_id_mma.cu", [TILE.kernel("mul_mat_id_mma", name)])
+    name: kernel_module("mul_mat_id_mma.cu", [t.kernel("mul_mat_id_mma", name) for t in TILES])
     for name in ("F16", "BF16", *LAYOUTS)
 }
 
@@ -100,15 +101,16 @@ def _launch_mma(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     if not is_float(w.dtype):
         layout_of(w.dtype)
     n_row = x.shape[0] * x.shape[1]
+    tile = next(tile for tile in TILES if tile.shared_bytes <= low.device.max_shared)
     at_w, at_x, _, add, out = operands
     low.launch(
         MMA[name],
-        TILE.kernel("mul_mat_id_mma", name),
-        grid=(-(-n_out // TILE.rows), groups.shape[0]),
-        block=2 * TILE.rows,
+        tile.kernel("mul_mat_id_mma", name),
+        grid=(-(-n_out // tile.rows), groups.shape[0], PAIRS // tile.tokens),
+        block=2 * tile.rows,
         args=[
             *(at_w, at_x, low.at(groups), add, out),
-            *(n_row, n_out, n_in // 32, ids.n_elements // n_row),
+            *(n_row, n_out, n_in // 32, ids.n_elements // n_row, PAIRS),
         ],
-        shared=TILE.shared_bytes,
+        shared=tile.shared_bytes,
     )
