@@ -67,15 +67,21 @@ class Constraint:
         allowed[self._eog] = self._matcher.is_accepting()
         if not allowed.any():
             raise ModelError(
-                "grammar: expected a token that continues the text, found none in the vocabulary; "
-                "allow characters that the model can write"
+                "structured output: expected a token that continues the text, found none in the "
+                "vocabulary; allow characters that the model can write"
             )
         return allowed
 
     def _check(self) -> None:
-        if self._matcher.is_error():
-            reason = self._matcher.get_error().split("\n", 1)[0]
+        if not self._matcher.is_error():
+            return
+        reason = self._matcher.get_error().split("\n", 1)[0]
+        if reason.startswith("NoExtension"):
             raise ModelError(
-                f"grammar: expected a text that can be followed, found: {reason}; "
-                "make the grammar less ambiguous"
+                "structured output: expected a grammar or schema that some text fulfils, found one "
+                "that none does; give what refers to itself another option"
             )
+        raise ModelError(
+            f"structured output: expected a text that can be followed, found: {reason}; "
+            "make the grammar less ambiguous"
+        )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy.typing as npt
 
-from gguf_run.sampling import Sampled, SamplerChain
+from gguf_run.sampling import Sampled, SamplerChain, likeliest
 from gguf_run.structured.constraint import Constraint
 
 
 @dataclass(frozen=True, slots=True)
 class Drawer:
-    """A sampler chain, and what its tokens are bound to; both of one sequence."""
+    """A sampler chain, and what its tokens are bound to; both of one sequence.
+
+    `n_top` of the likeliest tokens are told beside each that is drawn.
+    """
 
     chain: SamplerChain
     constraint: Constraint | None = None
+    n_top: int = 0
 
     @property
     def is_greedy(self) -> bool:
-        """Whether `draw` gives the likeliest token of the logits as they come."""
-        return self.constraint is None and self.chain.is_greedy
+        """Whether `draw` gives the likeliest token of the logits as they come, and no more."""
+        return self.constraint is None and self.chain.is_greedy and not self.n_top
 
     @property
     def is_complete(self) -> bool:
@@ -45,4 +49,4 @@ class Drawer:
                 sampled = self.chain.sample(logits, self.constraint.mask())
             self.constraint.accept(sampled.token)
         self.chain.accept(sampled.token)
-        return sampled
+        return replace(sampled, top=likeliest(logits, self.n_top)) if self.n_top else sampled

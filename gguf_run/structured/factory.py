@@ -15,9 +15,11 @@ import llguidance as ll
 from gguf_run.errors import ModelError
 from gguf_run.structured.constraint import Constraint
 from gguf_run.structured.gbnf import parse_gbnf
-from gguf_run.structured.json_schema import Schema, place_of, read_schema
+from gguf_run.structured.grammar_limits import check_limits
+from gguf_run.structured.json_schema import place_of, read_schema
 from gguf_run.structured.lark import write_lark
 from gguf_run.structured.lexemes import cut
+from gguf_run.structured.schema_limits import Schema
 from gguf_run.structured.simplify import simplify
 from gguf_run.tokenizer import Tokenizer
 
@@ -80,8 +82,11 @@ class ConstraintFactory:
         Raises:
             ModelError: the grammar is wrong, with line and column, or too large.
         """
-        simple = simplify(parse_gbnf(grammar))
-        return self._constraint("grammar", _HEADER + write_lark(cut(simple), simple.rules))
+        parsed = parse_gbnf(grammar)
+        simple = simplify(parsed)
+        rules = cut(simple)
+        check_limits(rules, parsed.lines)
+        return self._constraint("grammar", _HEADER + write_lark(rules, simple.rules))
 
     def from_json_schema(self, schema: Mapping[str, Any] | str) -> Constraint:
         """For JSON texts that are valid by a schema, given as data or as JSON text.
@@ -121,7 +126,10 @@ class ConstraintFactory:
         matcher = ll.LLMatcher(self._tokens, grammar, log_level=0)
         if matcher.is_error():
             raise ModelError(_explained(what, matcher.get_error()))
-        return Constraint(matcher, self._n_logits, self._eog_ids)
+        constraint = Constraint(matcher, self._n_logits, self._eog_ids)
+        if not constraint.is_complete:
+            constraint.mask()  # Tells now of texts that there are none of.
+        return constraint
 
 
 def _schema_grammar(schema: Schema) -> str:
@@ -140,6 +148,8 @@ def _explained(what: str, error: str) -> str:
 
 def _reason(error: str) -> str:
     """The engine's reason alone: its errors go on with the place in its own notation."""
+    if "'coerce_one_of'" in error:
+        return "a oneOf whose schemas may hold at once; make them exclude each other, or use anyOf"
     in_regex = [line for line in error.split("\n") if line.startswith("error: ")]
     if in_regex:
         return in_regex[0].removeprefix("error: ")

@@ -17,7 +17,7 @@ from gguf_run.errors import ModelError
 from gguf_run.structured.charset import complement, ranges_of
 from gguf_run.structured.grammar import Chars, Expr, Grammar, Ref, Repeat, Seq, alt, refs, seq
 
-MAX_LENGTH = 1 << 18
+MAX_LENGTH = 100_000
 MAX_NESTING = 50
 MAX_STACKED = 3
 MAX_REPETITIONS = 2000
@@ -183,10 +183,11 @@ class _Parser:
         return expr
 
     def _repeated(self, item: Expr, nested: bool) -> Expr:
-        for _ in range(MAX_STACKED + 1):
-            c = self._peek()
-            if c not in _REPEATS:
-                return item
+        n_stacked = 0
+        while (c := self._peek()) in _REPEATS:
+            n_stacked += 1
+            if n_stacked > MAX_STACKED:
+                self._fail(f"at most {MAX_STACKED} repetitions of one thing")
             if c == "{":
                 least, most = self._bounds()
             else:
@@ -194,7 +195,7 @@ class _Parser:
                 least, most = _QUANTIFIERS[c]
             item = Repeat(item, least, most)
             self._space(nested)
-        self._fail(f"at most {MAX_STACKED} repetitions of one thing")
+        return item
 
     def _bounds(self) -> tuple[int, int | None]:
         opening = self._at

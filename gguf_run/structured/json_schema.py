@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gguf_run.errors import ModelError
-
-Schema: TypeAlias = Mapping[str, Any]
+from gguf_run.structured.schema_limits import Schema, check_limits, children
 
 MAX_LENGTH = 1 << 18
 
-_BY_NAME = ("properties", "patternProperties", "$defs", "definitions")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
-_ONE = ("items", "additionalProperties", "additionalItems", "not", "if", "then", "else", "contains")
+_FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+)
+"""Those that the engine knows. Others are remarks, as the standard has it."""
+
 _MAX_CHECKS = 500
+_MAX_PATH = 160
 
 
 def read_schema(schema: Schema | str) -> Schema:
-    """A schema as data or JSON text -> as data.
+    """A schema as data or JSON text -> as data, checked for what the engine can't bound.
 
     Raises:
-        ModelError: it is no JSON (with line and column), no object, too long or too deep.
+        ModelError: it is no JSON (with line and column), no object, too long, deep or involved.
     """
     data = _parsed(schema) if isinstance(schema, str) else schema
     if not isinstance(data, Mapping):
@@ -35,7 +37,20 @@ def read_schema(schema: Schema | str) -> Schema:
         raise ModelError(
             f"JSON schema: expected at most {MAX_LENGTH} characters, found {len(text)}; shorten it"
         )
-    return data
+    own: dict[str, Any] = json.loads(text)
+    check_limits(own)
+    _drop_unknown_formats(own)
+    return own
+
+
+def _drop_unknown_formats(schema: dict[str, Any]) -> None:
+    pending: list[Any] = [schema]
+    while pending:
+        part = pending.pop()
+        form = part.get("format")
+        if isinstance(form, str) and form not in _FORMATS:
+            del part["format"]
+        pending += [child for _, child in children(part)]
 
 
 def place_of(error: str, schema: Schema, check: Callable[[Schema], str]) -> str:
@@ -48,33 +63,13 @@ def place_of(error: str, schema: Schema, check: Callable[[Schema], str]) -> str:
     shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
     path, part, left = "#", schema, _MAX_CHECKS
     while True:
-        for name, child in _children(part):
+        for name, child in children(part):
             left -= 1
             if left >= 0 and check({**shared, **child}) == error:
                 path, part = f"{path}/{name}", child
                 break
         else:
-            return path
-
-
-def _children(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """The schemas within one, with the pointers to them."""
-    children: list[tuple[str, object]] = [(key, schema.get(key)) for key in _ONE]
-    for key in _BY_NAME:
-        named = schema.get(key)
-        if isinstance(named, Mapping):
-            children += [(f"{key}/{_escaped(name)}", child) for name, child in named.items()]
-    for key in _LISTS:
-        listed = schema.get(key)
-        if isinstance(listed, list):
-            children += [(f"{key}/{i}", child) for i, child in enumerate(listed)]
-    for path, child in children:
-        if isinstance(child, Mapping):
-            yield path, child
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+            return path if len(path) <= _MAX_PATH else f"{path[:_MAX_PATH]}..."
 
 
 def _parsed(text: str) -> Any:
