@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gguf_run.errors import ModelError
 from gguf_run.loader import MetaValue
 from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
 from gguf_run.structured import Constraint, Drawer
@@ -40,6 +41,7 @@ class Drawers:
         grammar: str | None = None,
         json_schema: Mapping[str, Any] | str | None = None,
         regex: str | None = None,
+        logprobs: int = 0,
         **sampling: Any,
     ) -> Drawer:
         """A drawer for one generation; arguments as for `Model.generate`, None is the default.
@@ -47,6 +49,8 @@ class Drawers:
         Raises:
             ModelError: a parameter is out of range, or a grammar is wrong.
         """
+        if logprobs < 0:
+            raise ModelError(f"logprobs: expected at least 0, found {logprobs}")
         tokenizer = self._get_tokenizer()
         never = set(tokenizer.vocab.suppressed)
         if ignore_eos:
@@ -56,7 +60,7 @@ class Drawers:
         given["logit_bias"] = {**ruled_out, **given.get("logit_bias", {})}
         params = SamplingParams(**{**file_defaults(self._metadata), **given})
         chain = SamplerChain(params, self._n_vocab, self._dry_breakers(params))
-        return Drawer(chain, self._constraint(grammar, json_schema, regex))
+        return Drawer(chain, self._constraint(grammar, json_schema, regex), logprobs)
 
     def _constraint(
         self,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from gguf_run.chat.reply import ToolCall
 from gguf_run.engine import Engine, Floats
 from gguf_run.kv_cache import Sequence as Tokens
 from gguf_run.prompt_cache import Kept
-from gguf_run.sampling import Sampled, check_log_prob
+from gguf_run.sampling import Sampled, TopLogprobs, check_log_prob
 from gguf_run.structured import Drawer
 from gguf_run.tokenizer import Tokenizer
 
@@ -24,13 +24,15 @@ class Chunk:
     out to be a stop string) and joins to the whole. `logprob` is the natural logarithm of the
     token's probability by the model alone. The last chunk alone has a `finish_reason`: "stop" (an
     end-of-generation token, a stop string, or the end of a grammar's text) or "length"
-    (`max_tokens`, or the context is full). `reasoning` and `tool_calls`: see `Answer`.
+    (`max_tokens`, or the context is full). `top_logprobs` has the likeliest tokens with their
+    `logprob`, as many as were asked for. `reasoning` and `tool_calls`: see `Answer`.
     """
 
     text: str
     token: int
     logprob: float
     finish_reason: str | None = None
+    top_logprobs: TopLogprobs = ()
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
 
@@ -143,6 +145,8 @@ def _generate(
                 end = "length" if timings.n_generated == limit else None
                 end = "stop" if drawer.is_complete else end
                 chunk = text.chunk(sampled.token, sampled.logprob, end)
+                if sampled.top:
+                    chunk = replace(chunk, top_logprobs=sampled.top)
                 timings.generate_seconds += perf_counter() - start
                 if chunk.finish_reason is not None:
                     break

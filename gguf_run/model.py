@@ -163,6 +163,7 @@ class Model:
         grammar: str | None = None,
         json_schema: Mapping[str, Any] | str | None = None,
         regex: str | None = None,
+        logprobs: int = 0,
         **sampling: Any,
     ) -> Generation:
         """Continue `prompt`: an iterator of `Chunk`s, one a token.
@@ -178,6 +179,7 @@ class Model:
             grammar, json_schema, regex: what the text must be, one of them: what the `root` rule of
                 a GBNF grammar stands for, JSON that is valid by a schema (data or JSON text), a
                 match of a regular expression. A text that stops for its length may be cut short.
+            logprobs: how many of the likeliest tokens each chunk tells, in `top_logprobs`.
             sampling: any other field of `SamplingParams`.
 
         Raises `ModelError` where a parameter is out of range, a grammar is wrong (the place is
@@ -199,6 +201,7 @@ class Model:
             grammar=grammar,
             json_schema=json_schema,
             regex=regex,
+            logprobs=logprobs,
             **sampling,
         )
         return Generation(self.engine, self.tokenizer, drawer, ids, max_tokens, check_stops(stop))

@@ -195,3 +195,20 @@ def test_models_with_a_state_or_a_window_chat_as_well(tmp_path: Path, name: str)
             answer = talk.send("the", 6, seed=seed, ignore_eos=True)
             list(answer)
         assert answer.timings.n_cached > 0
+
+
+def test_a_device_that_draws_tokens_itself_keeps_the_same_cache(tiny_chat: Path) -> None:
+    """There the token after the last one is already running when an answer is cut short."""
+    answers = []
+    for device in ("cpu", "emulated"):
+        with Model(
+            tiny_chat, device=device, n_ctx=300, cache_type_k="F32", cache_type_v="F32"
+        ) as m:
+            talk = Conversation(m)
+            cut = talk.send("the", temperature=0)
+            for _ in range(4):
+                next(cut)
+            full = talk.send("and", 6, temperature=0)
+            tokens = [chunk.token for chunk in full]
+            answers.append((talk.messages, tokens, full.timings.n_cached, full.timings.n_prompt))
+    assert answers[0] == answers[1]

@@ -142,3 +142,18 @@ def test_a_prompt_that_fills_the_context_is_refused(model: Model) -> None:
 def test_a_parameter_out_of_range_is_refused_by_name(model: Model) -> None:
     with pytest.raises(ModelError, match="top_p"):
         model.generate(PROMPT, top_p=7.0)
+
+
+def test_the_likeliest_tokens_can_be_told(model: Model) -> None:
+    chunks = list(model.generate(PROMPT, 6, temperature=0, logprobs=3))
+    plain = list(model.generate(PROMPT, 6, temperature=0))
+    assert [c.token for c in chunks] == [c.token for c in plain]
+    for chunk in chunks:
+        assert chunk.top_logprobs[0] == (chunk.token, pytest.approx(chunk.logprob, abs=1e-5))
+        assert len(chunk.top_logprobs) == 3
+        assert list(chunk.top_logprobs) == sorted(chunk.top_logprobs, key=lambda top: -top[1])
+    whole = next(model.generate(PROMPT, 1, logprobs=10**6)).top_logprobs
+    assert np.exp([logprob for _, logprob in whole]).sum() == pytest.approx(1.0)
+    assert plain[0].top_logprobs == ()
+    with pytest.raises(ModelError, match="logprobs: expected at least 0"):
+        model.generate(PROMPT, 1, logprobs=-1)

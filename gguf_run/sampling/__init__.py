@@ -10,6 +10,7 @@ from __future__ import annotations
 from gguf_run.sampling.chain import Sampled, SamplerChain, check_log_prob
 from gguf_run.sampling.dry import sequence_breakers
 from gguf_run.sampling.file_defaults import file_defaults
+from gguf_run.sampling.likeliest import TopLogprobs, likeliest
 from gguf_run.sampling.params import DEFAULT_SAMPLERS, SAMPLER_NAMES, SamplingParams
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Sampled",
     "SamplerChain",
     "SamplingParams",
+    "TopLogprobs",
     "check_log_prob",
     "file_defaults",
+    "likeliest",
     "sequence_breakers",
 ]

@@ -14,6 +14,7 @@ from gguf_run.errors import ModelError
 from gguf_run.sampling.adaptive_p import AdaptiveP
 from gguf_run.sampling.candidates import F32, F64, Candidates, Ids
 from gguf_run.sampling.dry import Breakers, Dry
+from gguf_run.sampling.likeliest import TopLogprobs
 from gguf_run.sampling.mirostat import MirostatV1, MirostatV2
 from gguf_run.sampling.params import MAX_SEED, SamplingParams
 from gguf_run.sampling.penalties import LogitBias, Penalties
@@ -28,11 +29,13 @@ from gguf_run.sampling.xtc import Xtc
 class Sampled:
     """A token, and the natural logarithm of its probability by the model alone.
 
-    logprob is the log softmax of the logits as they came in, before any sampler.
+    logprob is the log softmax of the logits as they came in, before any sampler; so are those of
+    the likeliest tokens in top, where they were asked for.
     """
 
     token: int
     logprob: float
+    top: TopLogprobs = ()
 
 
 class SamplerChain:
