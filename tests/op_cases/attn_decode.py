@@ -125,6 +125,11 @@ CASES = [
             ((8, 2), 64, 100),
         )
     ),
+    *(
+        case(f"{cache}, heads of {size}, many tiles a part", Decode(n, (4, 2), size, cache))
+        for cache, size, n in (("F16", 64, 2999), ("F16", 128, 2048), ("Q8_0", 128, 2100))
+    ),
+    case("more sets than blocks", Decode(500, (40, 40), 64)),
     case("neighbouring pairs", Decode(40, mode=RopeMode.NORM, n_rot=32)),
     case("frequency factors", Decode(40, factors=True, norms=True)),
     case("window", Decode(200, window=50)),

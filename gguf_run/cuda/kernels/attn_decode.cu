@@ -6,13 +6,16 @@
 // grid >= n_head and >= sets of H query heads; block = 256; D = 64, 96, 128 or 256; page_size % 32 == 0
 // Up to `brief` keys a block has one query head and all keys; eight rounds of loads a warp are in registers before
 // pdl_wait(), so that short contexts cost little more than the launch: bound by latency. Beyond that a block has up to H
-// query heads of a group, which share each load, and one of n_split parts of the keys: bound by memory. The last block
-// of a set merges its parts. Positions, tables and older keys are as the step found them and may be read before the wait.
+// query heads of a group, which share each load, and one of n_split parts of the keys: bound by memory. With BULK (sm_90)
+// `n_stage` tiles of keys are on their way to shared memory (n_stage tiles of K and V); else keys come to registers. The
+// last block of a set merges its parts. Positions, tables and older keys are as the step found them and may be read before
+// the wait.
 #include "cache_types.cuh"
 #include "flash_attn.cuh"
 #include "rope.cuh"
 
 constexpr int WARPS = 8, THREADS = 32 * WARPS, MAX_SETS = 1024;
+constexpr int TILE = 32, MAX_STAGES = 4;  // keys of a tile, tiles in shared memory
 
 // Blocks of each set that have ended; all zero between launches.
 __device__ unsigned arrived[MAX_SETS];
@@ -70,6 +73,13 @@ template <class Cache, int D, int R> struct Batch {
   static constexpr int KEYS = Lanes<D>::KEYS, SIZE = KEYS * R;
   Piece<Cache> k[R], v[R];
 
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int r = 0; r < R; r++) k[r].clear(), v[r].clear();
+  }
+  __device__ __forceinline__ void get_k(int r, float (&x)[8]) const { k[r].get(x); }
+  __device__ __forceinline__ void get_v(int r, float (&x)[8]) const { v[r].get(x); }
+
   __device__ __forceinline__ void load(const Attention& a, const Keys& keys, int first) {
     const int group = threadIdx.x % 32 / Lanes<D>::PER_KEY, piece = threadIdx.x % Lanes<D>::PER_KEY;
     const bool any = first < keys.end;
@@ -89,6 +99,23 @@ template <class Cache, int D, int R> struct Batch {
       if (valid) v[r].load(keys.v + (row0 + key - first) * a.v_row_bytes, piece);
     }
   }
+};
+
+// The same in shared memory: row 0 of k and v is key `first`; of rows that are no seen keys nothing is read.
+template <class Cache, int D> struct Staged {
+  const unsigned char *k, *v;
+  int first, begin, end;
+
+  __device__ __forceinline__ void get(const unsigned char* rows, int r, float (&x)[8]) const {
+    constexpr int PER_KEY = Lanes<D>::PER_KEY;
+    const int row = r * Lanes<D>::KEYS + threadIdx.x % 32 / PER_KEY, piece = threadIdx.x % PER_KEY, key = first + row;
+    Piece<Cache> p;
+    p.clear();
+    if (key >= begin && key < end && piece < Lanes<D>::PIECES) p.load(rows + row * (D / Cache::SIZE * Cache::BYTES), piece);
+    p.get(x);
+  }
+  __device__ __forceinline__ void get_k(int r, float (&x)[8]) const { get(k, r, x); }
+  __device__ __forceinline__ void get_v(int r, float (&x)[8]) const { get(v, r, x); }
 };
 
 // The softmax so far of N query heads over the keys of these lanes.
@@ -115,16 +142,16 @@ template <int N> struct State {
 };
 
 // Adds a batch; its first key is `first`, and keys begin <= key < end count.
-template <class Cache, int D, int N, int R>
-__device__ __forceinline__ void add(State<N>& state, const Batch<Cache, D, R>& batch, const Attention& a, const float (&q)[N][8],
-                                    int first, int begin, int end) {
+template <int D, int N, int R, class Source>
+__device__ __forceinline__ void add(State<N>& state, const Source& batch, const Attention& a, const float (&q)[N][8], int first,
+                                    int begin, int end) {
   constexpr int PER_KEY = Lanes<D>::PER_KEY, KEYS = Lanes<D>::KEYS;
   const int group = threadIdx.x % 32 / PER_KEY;
   float score[R][N];
 #pragma unroll
   for (int r = 0; r < R; r++) {
     float x[8];
-    batch.k[r].get(x);
+    batch.get_k(r, x);
 #pragma unroll
     for (int h = 0; h < N; h++) {
       score[r][h] = 0;
@@ -155,7 +182,7 @@ __device__ __forceinline__ void add(State<N>& state, const Batch<Cache, D, R>& b
 #pragma unroll
   for (int r = 0; r < R; r++) {
     float x[8];
-    batch.v[r].get(x);
+    batch.get_v(r, x);
 #pragma unroll
     for (int h = 0; h < N; h++)
 #pragma unroll
@@ -174,6 +201,7 @@ template <class Cache, int D, int H> struct Shared {
   float head[H + 2][D], query[H][D];
   __align__(16) unsigned char key[D / Cache::SIZE * Cache::BYTES + 16], value[D / Cache::SIZE * Cache::BYTES + 16];
   Result<D, H> result[WARPS];
+  unsigned long long full[MAX_STAGES];
   bool is_last;
 };
 
@@ -222,12 +250,33 @@ __device__ __forceinline__ void load_head(const float* x, const float (&weight)[
   __syncwarp();
 }
 
+#if __CUDA_ARCH__ >= 900
+// Tiles of keys on their way to shared memory; slot i holds the tiles i, i + n_stage ... of the part.
+template <class Cache, int D> struct Ring {
+  static constexpr int ROW_BYTES = D / Cache::SIZE * Cache::BYTES, TILE_BYTES = TILE * ROW_BYTES;
+  unsigned long long* full;
+  unsigned char* tiles;
+  int n_stage;
+
+  __device__ __forceinline__ unsigned char* keys(int slot) const { return tiles + slot * 2 * TILE_BYTES; }
+  __device__ __forceinline__ unsigned char* values(int slot) const { return keys(slot) + TILE_BYTES; }
+  // One thread starts the copies of a tile, which lies in one page.
+  __device__ __forceinline__ void start(const Attention& a, const Keys& from, int tile, int slot) const {
+    const int first = tile * TILE;
+    const long long row = ((long long)from.pages[first / a.page_size] * a.n_head_kv + from.head_kv) * a.page_size + first % a.page_size;
+    mbarrier_arrive_expect(full + slot, 2 * TILE_BYTES);
+    bulk_copy(keys(slot), from.k + row * ROW_BYTES, TILE_BYTES, full + slot);
+    bulk_copy(values(slot), from.v + row * ROW_BYTES, TILE_BYTES, full + slot);
+  }
+};
+#endif
+
 // N query heads of one KV head, from `first_head` on (`n_head` of them exist), over one part of the keys.
-template <class Cache, int D, int H, int N, int R>
+template <class Cache, int D, int H, int N, int R, bool RING>
 __device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attention& a, const Rope& rope, const Decode& x,
                                        const int* block_table, const float* factors, int head_kv, int first_head, int n_head,
-                                       int set, int n_set, int part, int n_part, bool late_trigger) {
-  constexpr int SIZE = Batch<Cache, D, R>::SIZE;
+                                       int set, int n_set, int part, int n_part, int n_stage, bool late_trigger) {
+  constexpr int SIZE = RING ? TILE : Batch<Cache, D, R>::SIZE;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, piece = lane % Lanes<D>::PER_KEY;
   const int n_cached = x.slot < 0 ? x.position + 1 : x.position;
   const int begin = a.window > 0 ? max(0, x.position - a.window + 1) : 0;
@@ -239,7 +288,18 @@ __device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attent
 
   Batch<Cache, D, R> batch;
   int b = from + warp;
-  batch.load(a, keys, b * SIZE);
+#if __CUDA_ARCH__ >= 900
+  extern __shared__ __align__(128) unsigned char tiles[];
+  const Ring<Cache, D> ring = {shared.full, tiles, n_stage};
+  if (RING) {
+    if (threadIdx.x < n_stage) {
+      mbarrier_init(shared.full + threadIdx.x, 1);
+      mbarrier_fence();
+      if (from + (int)threadIdx.x < to) ring.start(a, keys, from + threadIdx.x, threadIdx.x);
+    }
+  }
+#endif
+  if (!RING) batch.load(a, keys, b * SIZE);
   if (late_trigger) pdl_trigger();
   const bool is_query = warp < N, is_key = warp == N;
   const float* norm = is_query ? x.q_norm : is_key ? x.k_norm : nullptr;
@@ -269,16 +329,41 @@ __device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attent
 #pragma unroll
     for (int i = 0; i < 8; i++) q[h][i] = piece < Lanes<D>::PIECES ? shared.query[h][piece * 8 + i] : 0.0f;
   State<N> state;
-  for (; b < to; b += WARPS) {
-    if (b >= from + WARPS) batch.load(a, keys, b * SIZE);
-    add<Cache, D, N, R>(state, batch, a, q, b * SIZE, keys.begin, keys.end);
+  bool new_left = has_new && warp == WARPS - 1;
+#if __CUDA_ARCH__ >= 900
+  if (RING) {
+    constexpr int ROWS = TILE / WARPS, ROW_BYTES = Ring<Cache, D>::ROW_BYTES;  // a warp's rows of a tile
+    for (int tile = from, slot = 0, parity = 0; tile < to || new_left; tile++) {
+      Staged<Cache, D> rows = {shared.key, shared.value, x.position, x.position, x.position + 1};
+      if (tile < to) {
+        mbarrier_wait(shared.full + slot, parity);
+        const int row = warp * ROWS;
+        rows = {ring.keys(slot) + row * ROW_BYTES, ring.values(slot) + row * ROW_BYTES, tile * TILE + row, keys.begin, keys.end};
+      } else {
+        new_left = false;
+      }
+      add<D, N, ROWS / Lanes<D>::KEYS>(state, rows, a, q, rows.first, rows.begin, rows.end);
+      if (tile >= to) break;
+      __syncthreads();
+      if (threadIdx.x == 0 && tile + n_stage < to) ring.start(a, keys, tile + n_stage, slot);
+      if (++slot == n_stage) slot = 0, parity ^= 1;
+    }
   }
-  if (has_new && warp == WARPS - 1) {
-    Batch<Cache, D, 1> one;
-    one.k[0].clear(), one.v[0].clear();
-    if (lane < Lanes<D>::PIECES) one.k[0].load(shared.key, lane), one.v[0].load(shared.value, lane);
-    add<Cache, D, N, 1>(state, one, a, q, x.position, x.position, x.position + 1);
-  }
+#endif
+  if (!RING)
+    for (; b < to || new_left; b += WARPS) {
+      const bool cached = b < to;
+      if (!cached) {
+        batch.clear();
+        if (lane < Lanes<D>::PIECES) batch.k[0].load(shared.key, lane), batch.v[0].load(shared.value, lane);
+        new_left = false;
+      } else if (b >= from + WARPS) {
+        batch.load(a, keys, b * SIZE);
+      }
+      const int first = cached ? b * SIZE : x.position;
+      add<D, N, R>(state, batch, a, q, first, cached ? keys.begin : first, cached ? keys.end : first + 1);
+      if (!cached) break;
+    }
   merge_lanes<D, N>(state);
   Result<D, H>& mine = shared.result[warp];
 #pragma unroll
@@ -341,14 +426,14 @@ __device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attent
   }
 }
 
-template <class Cache, int D, int H>
+template <class Cache, int D, int H, bool BULK>
 __global__ void __launch_bounds__(256, 2)
 attn_decode(const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v, const float* __restrict__ q_norm,
             const float* __restrict__ k_norm, const int* __restrict__ positions, const int* __restrict__ slots,
             const int* __restrict__ seq_ids, const int* __restrict__ block_table, const float* __restrict__ factors,
             const float* __restrict__ sinks, unsigned char* k_cache, unsigned char* v_cache, float* __restrict__ out,
             float* __restrict__ workspace, Attention a, Rope rope, long long k_stride, long long v_stride, float q_eps, float k_eps,
-            int brief, int late_trigger) {
+            int brief, int n_stage, int late_trigger) {
   __shared__ Shared<Cache, D, H> shared;
   if (!late_trigger) pdl_trigger();
   const Decode x = {q, k, v, q_norm, k_norm, sinks, k_cache, v_cache, out, workspace, k_stride, v_stride, q_eps, k_eps,
@@ -359,13 +444,13 @@ attn_decode(const float* __restrict__ q, const float* __restrict__ k, const floa
     if (head >= a.n_head)
       pdl_leave();
     else
-      attend<Cache, D, H, 1, Cache::SIZE == 1 ? 8 : 4>(shared, a, rope, x, block_table, factors, head / group, head, 1, head, a.n_head, 0, 1, late_trigger);
+      attend<Cache, D, H, 1, Cache::SIZE == 1 ? 8 : 4, false>(shared, a, rope, x, block_table, factors, head / group, head, 1, head, a.n_head, 0, 1, 0, late_trigger);
     return;
   }
   const int per_kv = (group + H - 1) / H, n_set = a.n_head_kv * per_kv, set = blockIdx.x % n_set, part = blockIdx.x / n_set;
   const int n_part = min((int)gridDim.x / n_set, a.n_split);
   if (part >= n_part) return pdl_leave();
   const int head_kv = set / per_kv, first = set % per_kv * H;
-  attend<Cache, D, H, H, H == 4 ? 2 : 4>(shared, a, rope, x, block_table, factors, head_kv, head_kv * group + first, min(H, group - first), set,
-                                             n_set, part, n_part, late_trigger);
+  attend<Cache, D, H, H, H == 4 ? 2 : 4, BULK>(shared, a, rope, x, block_table, factors, head_kv, head_kv * group + first, min(H, group - first), set,
+                                             n_set, part, n_part, n_stage, late_trigger);
 }

@@ -26,21 +26,43 @@ template <bool FINE> struct Activations {
     a.scale = scale[c];
     return a;
   }
-  // Four neighbours, elements 4 i ... 4 i + 3, by each lane; all lanes of the warp call this, i rises from lane to lane.
-  __device__ __forceinline__ void store(int i, float4 v, bool valid) const {
-    const float top = warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
-    // Where all are too small for the inverse, they count as zero.
+  // Fours of neighbours: v[j] is elements 4 i ... 4 i + 3, i = first + j * step, of which i < n exist (others are zero). The
+  // eight lanes of a block stand side by side; all lanes call this. Step by step for all j: shuffles take their time.
+  template <int N> __device__ __forceinline__ void store(int first, int step, int n, const float4 (&v)[N]) const {
+    float top[N];
+#pragma unroll
+    for (int j = 0; j < N; j++) top[j] = fmaxf(fmaxf(fabsf(v[j].x), fabsf(v[j].y)), fmaxf(fabsf(v[j].z), fabsf(v[j].w)));
+#pragma unroll
+    for (int lanes = 4; lanes; lanes /= 2)
+#pragma unroll
+      for (int j = 0; j < N; j++) top[j] = fmaxf(top[j], __shfl_xor_sync(~0u, top[j], lanes));
     constexpr float LARGEST = FINE ? 32512 : 127;
-    const float inverse = top > 1e-30f ? __fdividef(LARGEST, top) : 0.0f, d = top * (1 / LARGEST);
-    const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse), c = __float2int_rn(v.z * inverse),
-              e = __float2int_rn(v.w * inverse);
-    const int sum = warp_sum<8>(a + b + c + e);
-    if (!valid) return;
-    const int block = i / 8, word = i % 8;
-    int* const at = (int*)(planes + word / 4 * n_chunk + block) + word % 4;
-    at[FINE ? 8 * n_chunk : 0] = (int)__byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, e, 0x0040), 0x5410);
-    if (FINE) *at = (int)__byte_perm(__byte_perm(a + 128, b + 128, 0x0051), __byte_perm(c + 128, e + 128, 0x0051), 0x5410);
-    if (word == 0) scale[block] = make_float2(d, d * sum);
+    int words[N], high[FINE ? N : 1], sum[N];
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+      // Where all are too small for the inverse, they count as zero.
+      const float inverse = top[j] > 1e-30f ? __fdividef(LARGEST, top[j]) : 0.0f;
+      const int a = __float2int_rn(v[j].x * inverse), b = __float2int_rn(v[j].y * inverse), c = __float2int_rn(v[j].z * inverse),
+                e = __float2int_rn(v[j].w * inverse);
+      words[j] = (int)__byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, e, 0x0040), 0x5410);
+      if (FINE) high[FINE ? j : 0] = (int)__byte_perm(__byte_perm(a + 128, b + 128, 0x0051), __byte_perm(c + 128, e + 128, 0x0051), 0x5410);
+      sum[j] = a + b + c + e;
+    }
+#pragma unroll
+    for (int lanes = 4; lanes; lanes /= 2)
+#pragma unroll
+      for (int j = 0; j < N; j++) sum[j] += __shfl_xor_sync(~0u, sum[j], lanes);
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+      const int i = first + j * step, block = i / 8, word = i % 8;
+      if (i < n) {
+        int* const at = (int*)(planes + word / 4 * n_chunk + block) + word % 4;
+        at[FINE ? 8 * n_chunk : 0] = words[j];
+        if (FINE) *at = high[FINE ? j : 0];
+        const float d = top[j] * (1 / LARGEST);
+        if (word == 0) scale[block] = make_float2(d, d * sum[j]);
+      }
+    }
   }
 };
 
@@ -59,7 +81,8 @@ struct Units {
 
   __device__ __forceinline__ Units(const uint8_t* a, const uint8_t* b, const uint8_t* c, int n0, int n1, int n2, bool pairs, int bytes)
       : w0(a), w1(b), w2(c), end0(n0), end1(n0 + n1), row_bytes(bytes), gated(pairs) {
-    const long long total = pairs ? n0 : n0 + n1 + n2;
+    // Below 2^32 for 2^20 rows and 4095 blocks.
+    const unsigned total = pairs ? n0 : n0 + n1 + n2;
     begin = (int)(total * blockIdx.x / gridDim.x), end = (int)(total * (blockIdx.x + 1) / gridDim.x);
   }
   // The tile from `unit` on with at most `most` units.

@@ -38,19 +38,15 @@ template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
         v[j] = i < n ? __ldcg((const float4*)x + i) : make_float4(0, 0, 0, 0);
         if (NORM && start && i < n) weight[j] = __ldg((const float4*)norm + i);
       }
+      if (NORM)
 #pragma unroll
-      for (int j = 0; j < LOADS; j++) {
-        const int i = start + threadIdx.x + j * THREADS;
-        if (i - (int)(threadIdx.x % 32) < n) {  // the whole warp
-          if (NORM) {
-            const float4 w = i < n ? weight[j] : make_float4(0, 0, 0, 0);
-            float4& u = v[j];
-            squares += u.x * u.x + u.y * u.y + u.z * u.z + u.w * u.w;
-            u.x *= w.x, u.y *= w.y, u.z *= w.z, u.w *= w.w;
-          }
-          target.store(i, v[j], i < n);
+        for (int j = 0; j < LOADS; j++) {
+          const float4 w = start + threadIdx.x + j * THREADS < n ? weight[j] : make_float4(0, 0, 0, 0);
+          float4& u = v[j];
+          squares += u.x * u.x + u.y * u.y + u.z * u.z + u.w * u.w;
+          u.x *= w.x, u.y *= w.y, u.z *= w.z, u.w *= w.w;
         }
-      }
+      target.store(start + threadIdx.x, THREADS, n, v);
     }
     return squares;
   }
@@ -196,12 +192,11 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
 enum Trigger { AT_ONCE, COPIED, LOADED };
 
 // Blocks that must fit a multiprocessor: registers decide how many kernels behind this one can start beside it.
-// Both terms of FINE activations and the chunks that are loaded ahead where there are no stages need more of them.
-template <class Q, int ROWS, bool BULK> constexpr int LOADED_BYTES = sizeof(typename Q::Raw) * ROWS + (Q::FINE && !BULK ? 64 : 0);
-template <int BYTES> constexpr int PER_SM = BYTES <= 96 ? 4 : BYTES <= 128 ? 3 : 1;
+template <class Q, int ROWS, bool BULK>
+constexpr int PER_SM = BULK && sizeof(typename Q::Raw) * ROWS <= 128 ? 3 : sizeof(typename Q::Raw) * ROWS <= 64 ? 2 : 1;
 
 template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK>
-__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<LOADED_BYTES<Q, ROWS, BULK>>))
+__global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<Q, ROWS, BULK>))
 stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, float eps, int n_chunk, const uint8_t* __restrict__ w0,
                const uint8_t* __restrict__ w1, const uint8_t* __restrict__ w2, const float* __restrict__ add0,
                const float* __restrict__ add1, const float* __restrict__ add2, const float* __restrict__ residual,
@@ -221,8 +216,8 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
 #if __CUDA_ARCH__ >= 900
   __shared__ Stages stages;
   if (BULK) {
-    if (threadIdx.x == 0) {
-      for (int i = 0; i < n_stage; i++) mbarrier_init(stages.full + i, 1), mbarrier_init(stages.empty + i, WARPS);
+    if (threadIdx.x < n_stage) {
+      mbarrier_init(stages.full + threadIdx.x, 1), mbarrier_init(stages.empty + threadIdx.x, WARPS);
       mbarrier_fence();
     }
     __syncthreads();

@@ -11,6 +11,7 @@ from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, w
 from gguf_run.cuda.ops.flash_attn import Choice, attention_struct
 from gguf_run.cuda.ops.rope import factors_of, rope_struct
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS
+from gguf_run.cuda.tuning import BULK, GENERIC
 from gguf_run.fusion import producer
 from gguf_run.graph import F32, Kind, NormParams, RopeParams, Tensor
 from gguf_run.plan import Step
@@ -22,13 +23,23 @@ SETS = (1, 2, 4)
 MAX_SETS = 1024
 BLOCK = 256
 
+TILE, MAX_STAGES, STAGE_BYTES = 32, 4, 64 << 10
+"""Keys of a tile; tiles that are on their way at a time, and their bytes, at most."""
+STATIC_BYTES = 48 << 10
+"""Shared memory besides, at most."""
+
+
+def _kernel(cache: str, size: int, n: int, generation: str) -> str:
+    return f"attn_decode<{CACHE_STRUCTS[cache]}, {size}, {n}, {str(generation == BULK).lower()}>"
+
+
 MODULES = {
-    (cache, size): kernel_module(
-        "attn_decode.cu",
-        [f"attn_decode<{CACHE_STRUCTS[cache]}, {size}, {n}>" for n in SETS],
+    (cache, size, generation): kernel_module(
+        "attn_decode.cu", [_kernel(cache, size, n, generation) for n in SETS]
     )
     for cache in CACHES
     for size in HEAD_SIZES
+    for generation in (BULK, GENERIC)
 }
 
 
@@ -59,6 +70,11 @@ class Attend:
     @property
     def size(self) -> int:
         return self.out.shape[2]
+
+    @property
+    def n_key(self) -> int:
+        """Keys that the block table has room for."""
+        return self.out.srcs[5].shape[1] * self.out.srcs[1].shape[2]
 
 
 def _attend(parts: tuple[Tensor, ...]) -> Attend | None:
@@ -125,8 +141,8 @@ def _blocks(device: Device, a: Attend) -> tuple[int, int]:
     """Blocks of the launch, and the most parts of the keys that a set of heads gets."""
     choice = tuning.attention(device)
     n_head, n_kv = a.q.x.shape[1], a.k.x.shape[1]
-    n_page, page_size = a.out.srcs[5].shape[1], a.out.srcs[1].shape[2]
-    if n_page * page_size <= choice.brief:
+    n_page = a.out.srcs[5].shape[1]
+    if a.n_key <= choice.brief:
         return n_head, 1
     sets = n_kv * -(-a.group // _per_set(a))
     parts = max(1, min(choice.per_sm * device.n_sm // sets, n_page))
@@ -161,14 +177,20 @@ def attn_decode(low: Lowering, step: Step) -> None:
     assert isinstance(rope.params, RopeParams)
     keys, values, positions, seq_ids, block_table = a.out.srcs[1:6]
     factors, choice = factors_of(rope), tuning.attention(low.device)
+    generation, cache = tuning.generation(low.device), keys.dtype.name
     blocks, n_part = _blocks(low.device, a)
+    tile_bytes = 2 * TILE * keys.dtype.row_bytes(a.size)
+    room = min(STAGE_BYTES, low.device.max_shared - STATIC_BYTES)
+    is_staged = generation == BULK and a.n_key > choice.brief
+    n_stage = min(MAX_STAGES, room // tile_bytes) if is_staged else 0
     unrotated = replace(a.out, srcs=(a.q.x, *a.out.srcs[1:]))
     low.launch(
-        MODULES[keys.dtype.name, a.size],
-        f"attn_decode<{CACHE_STRUCTS[keys.dtype.name]}, {a.size}, {_per_set(a)}>",
+        MODULES[cache, a.size, generation],
+        _kernel(cache, a.size, _per_set(a), generation),
         grid=blocks,
         block=BLOCK,
-        pdl=low.device.capability >= 90,
+        shared=n_stage * tile_bytes,
+        pdl=generation == BULK,
         args=[
             *(low.at(t) for t in (a.q.x, a.k.x, a.v)),
             *(_maybe(low, h.weight) for h in (a.q, a.k)),
@@ -185,6 +207,7 @@ def attn_decode(low: Lowering, step: Step) -> None:
             a.q.eps,
             a.k.eps,
             choice.brief,
+            n_stage,
             int(choice.late_trigger),
         ],
     )
