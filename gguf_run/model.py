@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from gguf_run.answer import Answer
 from gguf_run.arch import CacheShape, find_architecture
+from gguf_run.backends import Progress, open_backend
 from gguf_run.chat import ChatTemplate
 from gguf_run.drawers import Drawers
-from gguf_run.engine import Backend, Engine, GraphSource
-from gguf_run.errors import DeviceError, ModelError
+from gguf_run.engine import Engine, GraphSource
+from gguf_run.errors import ModelError
 from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import pages_for, window_pages
-from gguf_run.loader import GGUFFile, MetaValue, open_gguf
+from gguf_run.loader import MetaValue, open_gguf
 from gguf_run.prompt_cache import PromptCache
 from gguf_run.quants import QuantType, quant_type
 from gguf_run.states import STATES_PER_SEQUENCE
@@ -28,10 +29,6 @@ from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
 
 CACHE_TYPES = ("F32", "F16", "Q8_0", "Q4_0")
-
-DEVICES = ("auto", "cpu", "cuda", "emulated")
-
-Progress = Callable[[str, int, int], None]
 
 
 class Model:
@@ -73,7 +70,7 @@ class Model:
         self.hparams = HParams.from_metadata(self.file.metadata, source)
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
         build = find_architecture(self.hparams.arch, source)
-        backend = _open_backend(device, self.file, use_graphs, progress)
+        backend = open_backend(device, self.file, use_graphs, progress)
         n_ctx = n_ctx or self.hparams.n_ctx_train
         cache = CacheShape(
             n_page=pages_for(n_ctx) * n_parallel,
@@ -287,24 +284,3 @@ def _cache_type(name: str) -> QuantType:
     if name.upper() not in CACHE_TYPES:
         raise ModelError(f"KV cache type: expected one of {', '.join(CACHE_TYPES)}, found {name!r}")
     return quant_type(name.upper())
-
-
-def _open_backend(
-    device: str, file: GGUFFile, use_graphs: bool, progress: Progress | None
-) -> Backend:
-    if device not in DEVICES:
-        raise DeviceError(f"device: expected one of {', '.join(DEVICES)}, found {device!r}")
-    if device == "auto":
-        from gguf_run.cuda.select import is_available
-
-        device = "cuda" if is_available() else "cpu"
-    if device == "cpu":
-        from gguf_run.reference_backend import ReferenceBackend
-
-        return ReferenceBackend(file)
-    from gguf_run.cuda.select import open_device
-
-    cuda = open_device(device)
-    from gguf_run.cuda.backend import CudaBackend
-
-    return CudaBackend(file, cuda, use_graphs=use_graphs, progress=progress)

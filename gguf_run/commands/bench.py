@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from gguf_run.backends import DEVICES
 from gguf_run.bench import as_csv, as_json, as_markdown, workloads
 from gguf_run.bench import bench as run_bench
 from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import LoadingBar
 from gguf_run.commands.options import Command, verbose_option
-from gguf_run.model import CACHE_TYPES, DEVICES, Model
+from gguf_run.model import CACHE_TYPES, Model
 
 FORMATS = {"md": as_markdown, "csv": as_csv, "json": as_json}
 

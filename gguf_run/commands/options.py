@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gguf_run.model import CACHE_TYPES, DEVICES
+from gguf_run.backends import DEVICES
+from gguf_run.model import CACHE_TYPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
