@@ -1,6 +1,6 @@
 """Grammars, schemas and expressions made to hurt are followed or refused, soon, in little memory.
 
-Each runs in a process of its own, as what they hurt is native code.
+They run in another process, as what they hurt is native code.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import multiprocessing
 import random
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import pytest
@@ -102,41 +105,64 @@ CASES: dict[str, Given] = {
 }
 
 
-def _follow(given: Given, result: Any) -> None:
-    """In a process of its own: build, write a little, say how it ended."""
-    tokenizer = Tokenizer.from_gguf(DEMO_MODEL)
-    factory = ConstraintFactory(tokenizer, tokenizer.n_vocab)
+_factories: list[ConstraintFactory] = []
+
+
+def _follow(given: Given) -> tuple[str, float]:
+    """In the other process: build, write a little -> the error, the most megabytes so far."""
+    if not _factories:
+        tokenizer = Tokenizer.from_gguf(DEMO_MODEL)
+        _factories.append(ConstraintFactory(tokenizer, tokenizer.n_vocab))
     wanted = {"grammar": None, "json_schema": None, "regex": None, **given}
     rng = random.Random(0)
+    said = ""
     try:
-        constraint = factory.make(**wanted)
+        constraint = _factories[0].make(**wanted)
         for _ in range(N_TOKENS):
             if constraint.is_complete:
                 break
-            options = [t for t in constraint.mask().nonzero()[0] if t not in tokenizer.eog_ids]
-            if not options:
-                break
-            constraint.accept(int(rng.choice(options)))
-        said = ""
+            constraint.accept(int(rng.choice(constraint.mask().nonzero()[0])))
     except GGUFRunError as error:
         said = str(error)
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    result.put((said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit))
+    return said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+class Worker:
+    """A process that runs one case after the other; a new one where that has died or hangs."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def follow(self, given: Given) -> tuple[str, float]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(1, mp_context=context)
+        try:
+            return self._pool.submit(_follow, given).result(SECONDS)
+        except (BrokenProcessPool, TimeoutError, FutureTimeoutError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._pool is not None:
+            for process in list(self._pool._processes.values()):
+                process.kill()
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_made_to_hurt_is_followed_or_refused(name: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    result = context.SimpleQueue()
-    process = context.Process(target=_follow, args=(CASES[name], result))
-    process.start()
-    process.join(SECONDS)
-    if process.is_alive():
-        process.kill()
-        pytest.fail(f"not done within {SECONDS} s")
-    assert process.exitcode == 0
-    said, megabytes = result.get()
+def test_what_is_made_to_hurt_is_followed_or_refused(worker: Worker, name: str) -> None:
+    said, megabytes = worker.follow(CASES[name])
     assert not said or "expected" in said
     assert len(said) < 500
     assert megabytes < MEGABYTES
