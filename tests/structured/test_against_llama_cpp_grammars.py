@@ -12,6 +12,7 @@ import pytest
 from grammars import DATA, DEMO_MODEL, GRAMMARS, N_TOKENS, PROMPT, digest, walked
 
 from gguf_run import Model
+from gguf_run.structured import lexemes
 from gguf_run.structured.factory import ConstraintFactory
 
 pytestmark = pytest.mark.parity
@@ -25,19 +26,21 @@ def model() -> Iterator[Model]:
         yield model
 
 
-@pytest.fixture(scope="module")
-def factory(model: Model) -> ConstraintFactory:
-    return ConstraintFactory(model.tokenizer, model.hparams.n_vocab)
-
-
 def test_every_grammar_is_recorded() -> None:
     assert ROWS.keys() == GRAMMARS.keys()
 
 
+@pytest.mark.parametrize("work", [lexemes.WORK, 0], ids=["lexemes", "characters"])
 @pytest.mark.parametrize("name", GRAMMARS)
 def test_the_tokens_that_may_come_are_llama_cpps(
-    model: Model, factory: ConstraintFactory, name: str
+    model: Model,
+    factory: ConstraintFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    work: int,
 ) -> None:
+    """Both where lexemes are found, and where the search is given up and all are characters."""
+    monkeypatch.setattr(lexemes, "WORK", work)
     tokenizer = model.tokenizer
     compared = walked([tokenizer.token_bytes(i, special=False) for i in range(tokenizer.n_vocab)])
     eog = np.isin(np.arange(tokenizer.n_vocab), list(tokenizer.eog_ids))
