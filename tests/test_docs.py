@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,3 +60,10 @@ def test_an_example_runs_and_prints_what_it_says(
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 12
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    script = ROOT / ".ci" / "manual.py"
+    written = runpy.run_path(str(script))["manual"]()
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    assert page == written, f"write it anew: python {script.relative_to(ROOT)} > docs/commands.md"

@@ -49,14 +49,41 @@ def _cache_type(name: str, what: str) -> Callable[[Command], Command]:
 @_numbers("-p", "--n-prompt", default="512", help="Tokens of prompt; 0: none.")
 @_numbers("-n", "--n-gen", default="128", help="Tokens to generate; 0: none.")
 @_numbers("-d", "--n-depth", default="0", help="Tokens in the context before.")
-@click.option("-r", "--repetitions", type=click.IntRange(1), default=5, show_default=True)
-@click.option("-b", "--batch-size", "n_batch", type=click.IntRange(1), default=512)
+@click.option(
+    "-r",
+    "--repetitions",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="How often each is measured.",
+)
+@click.option(
+    "-b",
+    "--batch-size",
+    "n_batch",
+    type=click.IntRange(1),
+    default=512,
+    help="The most prompt tokens in one step.",
+)
 @_cache_type("-ctk", "keys")
 @_cache_type("-ctv", "values")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="Where to run; auto: the GPU if there is one.",
+)
 @click.option("--no-fuse", is_flag=True, help="Run every op by itself.")
 @click.option("--no-graph", is_flag=True, help="Launch kernels one by one.")
-@click.option("-o", "--output", type=click.Choice(list(FORMATS)), default="md", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(list(FORMATS)),
+    default="md",
+    show_default=True,
+    help="How to write the results.",
+)
 @verbose_option
 def bench(
     model: ModelChoice,

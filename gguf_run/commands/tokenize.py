@@ -11,6 +11,8 @@ import click
 from gguf_run.commands.options import verbose_option
 from gguf_run.tokenizer import Tokenizer
 
+COLOURS = ("cyan", "yellow", "green", "magenta", "white")
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path), required=False)
@@ -56,7 +58,14 @@ def tokenize(
     elif ids:
         click.echo(json.dumps(found))
     else:
+        if sys.stdout.isatty():
+            click.echo("".join(map(_coloured, range(len(pieces)), pieces)))
         for token, piece in zip(found, pieces, strict=True):
             click.echo(f"{token:>8} -> {piece!r}")
     if show_count:
         click.echo(f"Total number of tokens: {len(found)}", err=as_json)
+
+
+def _coloured(index: int, piece: str) -> str:
+    """A piece in the colour of its turn, so that its neighbours have others."""
+    return click.style(piece, bg=COLOURS[index % len(COLOURS)], fg="black")
