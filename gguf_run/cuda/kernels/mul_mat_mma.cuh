@@ -1,6 +1,6 @@
 // mul_mat_mma.cuh: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]) for many tokens, on tensor cores; what the kernels for one
 // matrix, for chosen experts and for a matrix a head share
-// w (n_out, n_chunk * 32): a quantised type (rows of planes, quants/planes.cuh), F16 or BF16; x as cast_f16_scaled
+// w (n_out, n_chunk * 32): a quantised type (rows of planes, quants/planes.cuh), F16 or BF16; x as cast_f16
 // leaves it: (n_x_row, n_chunk * 32) f16, then n_x_row factors f32; y rows of n_out f32; add f32 or null, its row stride
 // 0 where all tokens get the same row
 // Integers of quantised types enter the tensor cores as f16, exactly; scales and minimums are applied to the sums of
