@@ -14,8 +14,21 @@ struct Pairs {
   __device__ __forceinline__ int y_row(int i) const { return __ldg(pairs + i); }
 };
 
+// Rows from all over x take four more registers than neighbours do: where two large tiles an SM would spill, one.
+template <class Q> constexpr bool ALONE = SPILLS<Q>;
+template <> constexpr bool ALONE<F16> = true;
+template <> constexpr bool ALONE<BF16> = true;
+template <> constexpr bool ALONE<Q4_1> = true;
+template <> constexpr bool ALONE<Q8_0> = true;
+template <> constexpr bool ALONE<Q4_K> = true;
+template <> constexpr bool ALONE<IQ1_S> = true;
+template <> constexpr bool ALONE<IQ2_XXS> = true;
+template <> constexpr bool ALONE<IQ3_S> = true;
+template <> constexpr bool ALONE<TQ1_0> = true;
+template <> constexpr bool ALONE<TQ2_0> = true;
+
 template <class Q, int BM, int BN, int WM, int WN>
-__global__ void __launch_bounds__((MAX_THREADS<Q, BM>), (BLOCKS_PER_SM<Q, BM>))
+__global__ void __launch_bounds__((MAX_THREADS<Q, BM>), (BM > 64 && ALONE<Q> ? 1 : BLOCKS_PER_SM<Q, BM>))
 mul_mat_id_mma(const uint8_t* __restrict__ w, const half* __restrict__ x, const int* __restrict__ tiles,
                const float* __restrict__ add, float* __restrict__ y, int n_x_row, int n_out, int n_chunk, int x_div,
                int size) {
