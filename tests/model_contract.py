@@ -15,8 +15,11 @@ from make_gguf import write_model
 
 from gguf_run import Model
 
-ARCHS = ("llama", "qwen2", "qwen3", "phi3")
-"""Those of the recorded architectures that can be run."""
+ARCHS = (
+    *("llama", "qwen2", "qwen3", "phi3", "mixtral", "qwen2moe", "qwen3moe"),
+    *("deepseek2-lite", "deepseek2", "glm4", "glm4moe", "gemma2", "gemma3", "gpt-oss"),
+)
+"""The recorded architectures."""
 
 DEMO_MODEL = Path(__file__).parents[1] / "models" / "demo.gguf"
 DEMO_RUNS = Path(__file__).parent / "parity" / "data" / "demo.json"
@@ -69,9 +72,17 @@ def check_architectures(device: str, shared: Path, folder: Path) -> None:
     subprocess.run([sys.executable, shared / "archs" / "make.py", folder, "11"], check=True)
     for arch in ARCHS:
         recorded = np.load(shared / "archs" / f"{arch}.npz")
-        with Model(folder / f"{arch}.gguf", device) as model:
-            error = nmse(model.logits(recorded["tokens"]), recorded["logits"])
-        assert error <= LOGITS_NMSE, f"{arch}: NMSE {error:.3g}"
+        # 27 layers of routing: an expert that changes place moves more than any rounding.
+        allowed = 1e-3 if arch == "deepseek2-lite" else LOGITS_NMSE
+        # Two of deepseek2's experts tie within half precision at one token: with F16 caches the
+        # reference, too, takes the other one (NMSE 1.3e-3).
+        cache = "F32" if arch == "deepseek2" else "F16"
+        for n_batch in (48, 7):
+            sizes = {"n_ctx": 64, "n_batch": n_batch}
+            path = folder / f"{arch}.gguf"
+            with Model(path, device, **sizes, cache_type_k=cache, cache_type_v=cache) as model:
+                error = nmse(model.logits(recorded["tokens"]), recorded["logits"])
+            assert error <= allowed, f"{arch} in pieces of {n_batch}: NMSE {error:.3g}"
 
 
 def check_quantisations(device: str, shared: Path, n_batch: int) -> None:
