@@ -166,7 +166,7 @@ class Conversation:
         self._cache.release()
         self._cache.past = Past()
         n_vocab, saved = self._model.tokenizer.n_vocab, content["past"]
-        if content["model"] == self._model.hparams.name and all(
+        if content.get("model") == self._model.hparams.name and all(
             0 <= token < n_vocab for token in saved["tokens"]
         ):
             cuts = [(n_chars, n_tokens) for n_chars, n_tokens in saved["cuts"]]
@@ -201,7 +201,7 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
         and isinstance(past.get("text"), str)
         and _are_numbers(past.get("tokens"))
         and isinstance(past.get("cuts"), list)
-        and all(_are_numbers(cut) and len(cut) == 2 for cut in past["cuts"])
+        and all(_are_numbers(cut) and len(cut) == 2 and min(cut) > 0 for cut in past["cuts"])
     )
     if not well_formed:
         raise ModelError(f"{path}: expected a saved conversation, found a damaged one")

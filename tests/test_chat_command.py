@@ -38,7 +38,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             ["-m", "gguf_run.cli", *map(str, [args[0], *ARGS, *args[1:]])],
             env=environment(tmp_path),
             encoding="utf-8",
-            timeout=15,
+            timeout=60,
             dimensions=(24, 100),
         )
         children.append(child)
@@ -187,6 +187,19 @@ def test_a_single_turn_answers_the_prompt_and_ends(tiny_chat: Path) -> None:
     again = piped("chat", tiny_chat, "-st", "-n", 5, stdin="the\nnever read\n")
     assert first.returncode == 0
     assert first.stdout == again.stdout
+
+
+def test_reasoning_is_no_part_of_the_text(tiny_chat: Path) -> None:
+    said = "<think>hm</think>ok"
+    done = piped("chat", tiny_chat, "-st", "--regex", said, stdin="the\n")
+    assert done.stdout == "ok\n"
+    assert done.stderr == "hm\n\n"
+
+
+def test_reasoning_is_dimmed_in_a_terminal(start: Start, tiny_chat: Path) -> None:
+    child = start("chat", tiny_chat, "-st", "-p", "the", "--regex", "<think>hm</think>ok")
+    child.expect(r"\x1b\[2mh?m?.*\x1b\[0m\r\n\r\n.*ok")
+    assert end(child) == 0
 
 
 def test_an_error_ends_a_piped_chat(tiny_chat: Path) -> None:

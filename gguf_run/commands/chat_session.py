@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -57,7 +58,9 @@ class ChatSession:
         try:
             text = self._lines.read()
         except KeyboardInterrupt:
-            if self._leaving or not self._interactive:
+            if not self._interactive:
+                raise
+            if self._leaving:
                 raise Leave from None
             self._leaving = True
             _note("Ctrl-C again, or /exit, ends the chat")
@@ -79,11 +82,16 @@ class ChatSession:
 
     def _show(self, answer: Answer) -> None:
         self._last = answer
+        reasoned = False
         try:
             with Interrupts() as interrupts:
                 for chunk in answer:
                     if chunk.reasoning:
                         click.secho(chunk.reasoning, dim=True, nl=False, err=True)
+                        reasoned = True
+                    if chunk.text and reasoned:
+                        click.echo("\n", err=True)
+                        reasoned = False
                     click.echo(chunk.text, nl=False)
                     if interrupts.asked:
                         break
@@ -177,10 +185,10 @@ COMMANDS: dict[str, Callable[[ChatSession, str], None]] = {
 }
 
 
-def _file(rest: str, command: str) -> str:
+def _file(rest: str, command: str) -> Path:
     if not rest:
         raise ModelError(f"expected a file: {command} FILE")
-    return rest
+    return Path(rest).expanduser()
 
 
 def _note(text: str) -> None:
