@@ -288,7 +288,7 @@ def test_a_pattern_goes_up_from_an_op_that_reads_it() -> None:
     x = g.input("x", (2, 8), F32)
     left, right = g.scale(x, 2.0), g.rms_norm(g.input("z", (2, 8), F32), 1e-5)
     g.output(g.add(left, right))
-    fusion = Fusion("scale_add_norm", "s = scale(x); y = add(s, n); n = rms_norm(z)")
+    fusion = Fusion("scale_add_norm", "s = scale(x); y = add(s, n); n = rms_norm(z) keep: y")
     assert _ops(make_plan(g, (fusion,))) == ["scale_add_norm"]
 
 
