@@ -60,7 +60,7 @@ class SequenceState:
         self._row = self.pool.take()
 
     def advance(self, n_tok: int) -> tuple[int, int]:
-        """Go `n_tok` tokens on -> the row that the step reads, or `ZEROS`, and the one it writes."""
+        """Go `n_tok` tokens on -> the rows that the step reads (or `ZEROS`) and writes."""
         read = self._row if self.length else ZEROS
         if self.length and self._worth_keeping:
             self._keep()
