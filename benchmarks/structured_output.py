@@ -13,23 +13,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gguf_run import Model
+from gguf_run.kv_cache import Sequence
+from gguf_run.sampling import SamplerChain, SamplingParams
+from gguf_run.structured import Drawer
 from gguf_run.structured.factory import ConstraintFactory
 from gguf_run.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "structured"))
 
-from random_schemas import errors, run  # noqa: E402 - the folder is on the path only now
+from random_schemas import errors, random_schema  # noqa: E402 - the folder is on the path only now
 
 PROMPT = "Once upon a time"
-MAX_TOKENS = 64
+MAX_TOKENS = 150
+TOGETHER = 16
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -76,25 +84,73 @@ SCHEMAS: dict[str, tuple[dict[str, Any], Any]] = {
 }
 
 
+@dataclass(slots=True)
+class Writing:
+    """One text that is being written by a random schema."""
+
+    schema: dict[str, Any]
+    drawer: Drawer
+    sequence: Sequence
+    tokens: list[int] = field(default_factory=list)
+
+    def draw(self, logits: npt.NDArray[np.float32]) -> None:
+        self.tokens.append(self.drawer.draw(logits).token)
+
+
+def write(model: Model, seeds: range) -> Iterator[tuple[dict[str, Any], str, bool, int]]:
+    """Texts of random schemas, `TOGETHER` at a time -> schema, text, whether it ended, tokens."""
+    tokenizer, engine, n_vocab = model.tokenizer, model.engine, model.hparams.n_vocab
+    factory = ConstraintFactory(tokenizer, n_vocab)
+    prompt = model.tokenize(PROMPT)
+    waiting = iter(seeds)
+    writing: list[Writing] = []
+    while True:
+        for seed in islice(waiting, TOGETHER - len(writing)):
+            temperature = 0.0 if seed % 10 == 0 else 0.8
+            chain = SamplerChain(SamplingParams(seed=seed, temperature=temperature), n_vocab)
+            schema = random_schema(seed)
+            drawer = Drawer(chain, factory.from_json_schema(schema))
+            new = Writing(schema, drawer, engine.new_sequence())
+            new.draw(engine.evaluate(new.sequence, prompt)[-1])
+            writing.append(new)
+        if not writing:
+            return
+        going_on = []
+        for each in writing:
+            ended = each.drawer.is_complete or tokenizer.is_eog(each.tokens[-1])
+            if ended or len(each.tokens) == MAX_TOKENS:
+                each.sequence.close()
+                pieces = [tokenizer.token_bytes(t, special=False) for t in each.tokens]
+                text = b"".join(pieces).decode(errors="replace")
+                yield each.schema, text, ended, len(each.tokens)
+            else:
+                going_on.append(each)
+        writing = going_on
+        if writing:
+            rows = engine.forward([(each.sequence, each.tokens[-1:]) for each in writing])
+            for each, logits in zip(writing, rows, strict=True):
+                each.draw(logits)
+
+
 def texts(model_path: Path, seeds: range) -> None:
     """Write and validate; ends with status 1 where a text is wrong."""
     start = perf_counter()
-    n_ended = n_tokens = n_wrong = 0
-    with Model(model_path, device="cpu") as model:
-        for seed in seeds:
-            schema, text, ended, n = run(model, seed, PROMPT, MAX_TOKENS)
+    n_texts = n_ended = n_tokens = n_wrong = 0
+    with Model(model_path, device="cpu", n_ctx=256, n_parallel=TOGETHER) as model:
+        for schema, text, ended, n in write(model, seeds):
+            n_texts += 1
             n_tokens += n
             n_ended += ended
             for error in errors(schema, text) if ended else ():
                 n_wrong += 1
-                print(f"seed {seed}: {error}\n  {json.dumps(schema)}\n  {text}", flush=True)
-            if (seed + 1) % 500 == 0:
-                print(f"{seed + 1 - seeds[0]} done, {n_ended} ended, {n_wrong} wrong", flush=True)
-    seconds = perf_counter() - start
-    print(
-        f"{len(seeds)} schemas: {n_ended} texts came to their end, {n_wrong} of them wrong; "
-        f"{n_tokens} tokens, {n_tokens / seconds:.0f} tok/s"
-    )
+                print(f"{error}\n  {json.dumps(schema)}\n  {text}", flush=True)
+            if n_texts % 1000 == 0 or n_texts == len(seeds):
+                rate = n_tokens / (perf_counter() - start)
+                print(
+                    f"{n_texts} schemas: {n_ended} texts came to their end, {n_wrong} of them "
+                    f"wrong; {n_tokens} tokens, {rate:.0f} tok/s",
+                    flush=True,
+                )
     sys.exit(n_wrong > 0)
 
 
