@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from gguf_run.chat import Delta, Reply, ReplyParser
+from gguf_run.errors import ModelError
 from gguf_run.generation import Chunk, Generation, Timings
 
 
@@ -96,3 +97,22 @@ class Answer(Iterator[Chunk]):
     def _finish(self) -> None:
         if self.ended is not None:
             self.ended()
+
+
+def response_options(response_format: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A `response_format` of OpenAI's API as options of `Model.generate`.
+
+    Raises `ModelError` for another kind.
+    """
+    kind = "text" if response_format is None else response_format.get("type")
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"json_schema": {"type": "object"}}
+    named = response_format.get("json_schema") if response_format else None
+    if kind == "json_schema" and isinstance(named, Mapping) and "schema" in named:
+        return {"json_schema": named["schema"]}
+    raise ModelError(
+        'response_format: expected {"type": "text"}, {"type": "json_object"} or {"type": '
+        f'"json_schema", "json_schema": {{"schema": ...}}}}, found {response_format!r:.100}'
+    )

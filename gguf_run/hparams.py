@@ -142,12 +142,7 @@ class HParams:
 
         Raises `ModelError` where a required key is missing or a value can't be.
         """
-        arch = metadata.get("general.architecture")
-        if not isinstance(arch, str):
-            raise ModelError(
-                f"{source}: key general.architecture: expected a string, found {arch!r}; "
-                "is this a model (and not a vocabulary, adapter or projector alone)?"
-            )
+        arch = architecture_name(metadata, source)
         keys = Keys(metadata, arch, source)
         n_layer = _n_layer(keys)
         n_embd = keys.integer("embedding_length")
@@ -219,3 +214,14 @@ def _rope_scaling(keys: Keys, n_ctx_train: int) -> RopeScaling:
         n_ctx_orig=keys.integer("rope.scaling.original_context_length", 0, low=0, high=1 << 31)
         or n_ctx_train,
     )
+
+
+def architecture_name(metadata: Mapping[str, Any], source: str) -> str:
+    """The value of `general.architecture`; `ModelError` where there is none."""
+    arch = metadata.get("general.architecture")
+    if not isinstance(arch, str):
+        raise ModelError(
+            f"{source}: key general.architecture: expected a string, found {arch!r}; "
+            "is this a model (and not a vocabulary, adapter or projector alone)?"
+        )
+    return arch

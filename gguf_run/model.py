@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gguf_run.answer import Answer
+from gguf_run.answer import Answer, response_options
 from gguf_run.arch import CacheShape, find_architecture
 from gguf_run.backends import Progress, open_backend
 from gguf_run.chat import ChatTemplate
@@ -19,7 +19,7 @@ from gguf_run.drawers import Drawers
 from gguf_run.engine import Engine, GraphSource
 from gguf_run.errors import ModelError
 from gguf_run.generation import Generation, check_stops
-from gguf_run.hparams import HParams
+from gguf_run.hparams import HParams, architecture_name
 from gguf_run.kv_cache import pages_for, window_pages
 from gguf_run.loader import MetaValue, open_gguf
 from gguf_run.prompt_cache import PromptCache
@@ -67,9 +67,9 @@ class Model:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
         self.file = open_gguf(path)
         source = str(self.file.path)
+        build = find_architecture(architecture_name(self.file.metadata, source), source)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
-        build = find_architecture(self.hparams.arch, source)
         backend = open_backend(device, self.file, use_graphs, progress)
         n_ctx = n_ctx or self.hparams.n_ctx_train
         cache = CacheShape(
@@ -209,6 +209,7 @@ class Model:
         tools: Sequence[Mapping[str, Any]] | None = None,
         max_tokens: int | None = None,
         *,
+        response_format: Mapping[str, Any] | None = None,
         stop: str | Sequence[str] | None = None,
         template: ChatTemplate | None = None,
         template_args: Mapping[str, Any] | None = None,
@@ -224,6 +225,8 @@ class Model:
             messages: mappings with "role" and "content", as `ChatTemplate.render` takes them.
             tools: JSON schemas of functions that the model may call.
             max_tokens, stop: as in `generate`.
+            response_format: what the answer must be, as in OpenAI's API: `{"type": "json_object"}`,
+                or `{"type": "json_schema", "json_schema": {"schema": ...}}`.
             template: default: `chat_template`.
             template_args: whatever else the template reads, such as `enable_thinking`.
             cache: what to go on from; default: one that all chats without their own share.
@@ -240,7 +243,7 @@ class Model:
         generation = Generation(
             self.engine,
             self.tokenizer,
-            self._drawers.make(**options),
+            self._drawers.make(**response_options(response_format), **options),
             ids,
             max_tokens,
             check_stops(stop),

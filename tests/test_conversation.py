@@ -212,3 +212,31 @@ def test_a_device_that_draws_tokens_itself_keeps_the_same_cache(tiny_chat: Path)
             tokens = [chunk.token for chunk in full]
             answers.append((talk.messages, tokens, full.timings.n_cached, full.timings.n_prompt))
     assert answers[0] == answers[1]
+
+
+def test_two_conversations_keep_their_caches_where_there_is_room_for_both(tiny_chat: Path) -> None:
+    with Model(tiny_chat, device="cpu", n_ctx=200, n_parallel=2) as model:
+        talks = [Conversation(model), Conversation(model)]
+        for _ in range(2):
+            answers = [talk.send("the", 5, seed=1) for talk in talks]
+            for pair in zip(*answers, strict=False):
+                assert pair[0] == pair[1]
+        assert all(answer.timings.n_cached > 0 for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"schema": {"type": "object", "maxProperties": 1}}},
+    ],
+)
+def test_an_answer_may_have_to_be_json(model: Model, form: dict[str, object]) -> None:
+    for seed in range(3):
+        answer = model.chat([USER], max_tokens=300, seed=seed, response_format=form)
+        text = read(answer)
+        if answer.finish_reason == "stop":
+            assert isinstance(json.loads(text), dict)
+    list(model.chat([USER], max_tokens=3, response_format={"type": "text"}))
+    with pytest.raises(ModelError, match="response_format: expected"):
+        model.chat([USER], response_format={"type": "yaml"})

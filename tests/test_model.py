@@ -97,6 +97,18 @@ def _write(path: Path, arch: str = "llama", **changes: object) -> Path:
 def test_an_unknown_architecture_is_named_with_what_is_supported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'gpt17' is not supported; supported are: .*llama"):
         Model(_write(tmp_path / "m.gguf", "gpt17"), device="cpu")
+    with pytest.raises(ModelError, match=r"'clip' is not supported \(the part .* that sees;"):
+        Model(_write(tmp_path / "m.gguf", "clip"), device="cpu")
+
+
+def test_an_unknown_architecture_needs_no_keys_to_be_named(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "gpt17")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelError, match="'gpt17' is not supported"):
+        Model(tmp_path / "m.gguf", device="cpu")
 
 
 def test_a_missing_tensor_is_named_with_its_shape_and_file(tmp_path: Path) -> None:

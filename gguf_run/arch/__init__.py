@@ -23,10 +23,18 @@ def find_architecture(name: str, source: str) -> BuildFunction:
     build = ARCHITECTURES.get(name)
     if build is None:
         known = ", ".join(sorted(ARCHITECTURES))
+        hint = _HINTS.get(name, "")
         raise ModelError(
-            f"{source}: architecture {name!r} is not supported; supported are: {known}"
+            f"{source}: architecture {name!r} is not supported{hint}; supported are: {known}"
         )
     return build
+
+
+_HINTS = {
+    "clip": " (the part of a model that sees; open the file of the model itself)",
+    "bert": " (a model of embeddings, which writes no text)",
+    "nomic-bert": " (a model of embeddings, which writes no text)",
+}
 
 
 __all__ = [
