@@ -192,8 +192,16 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
 enum Trigger { AT_ONCE, COPIED, LOADED };
 
 // Blocks that must fit a multiprocessor: registers decide how many kernels behind this one can start beside it.
+// Three with activations in two terms would spill a few registers on sm_100.
+#if __CUDA_ARCH__ == 1000
+constexpr int MOST_FINE = 2;
+#else
+constexpr int MOST_FINE = 3;
+#endif
 template <class Q, int ROWS, bool BULK>
-constexpr int PER_SM = BULK && sizeof(typename Q::Raw) * ROWS <= 128 ? 3 : sizeof(typename Q::Raw) * ROWS <= 64 ? 2 : 1;
+constexpr int PER_SM = BULK && sizeof(typename Q::Raw) * ROWS <= 128 ? (Q::FINE ? MOST_FINE : 3)
+                       : sizeof(typename Q::Raw) * ROWS <= 64       ? 2
+                                                                    : 1;
 
 template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK>
 __global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<Q, ROWS, BULK>))
