@@ -26,7 +26,7 @@ class Constraint:
         self._matcher = matcher
         self._n_logits = n_logits
         self._eog_ids = eog_ids
-        self._eog = np.array(sorted(eog_ids), np.intp)
+        self._eog = np.array([token for token in eog_ids if token < n_logits], np.intp)
         self._mask: Mask | None = None
 
     @property
