@@ -14,6 +14,7 @@ from hub_server import HubServer
 from gguf_run import ModelError
 from gguf_run.hub import HubModel
 
+DIRECT = {"HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 NAMES = [
     "README.md",
     "mmproj-model-Q8_0.gguf",
@@ -38,7 +39,7 @@ def hub(tiny_llama: Path) -> Iterator[HubServer]:
 
 
 def run(hub: HubServer, home: Path, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0"}
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), **DIRECT}
     tail = ("-p", "the", "-n", 3, "--temp", 0, "--device", "cpu")
     command = [sys.executable, "-m", "gguf_run.cli", *map(str, (*args, *tail))]
     return subprocess.run(
@@ -108,7 +109,7 @@ def test_a_broken_download_goes_on_where_it_was(tmp_path: Path) -> None:
     with HubServer({"me/m": {"m.gguf": content}}, cut=21 << 20).running() as hub:
         done = subprocess.run(
             [sys.executable, "-c", script],
-            env=os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path)},
+            env=os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), **DIRECT},
             capture_output=True,
             text=True,
             check=True,

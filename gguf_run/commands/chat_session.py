@@ -74,11 +74,20 @@ class ChatSession:
             if text.startswith("/"):
                 self._command(text)
             else:
-                self._show(self._talk.send(text, **self._options))
+                self._say(text)
         except (GGUFRunError, OSError) as error:
             if not self._interactive:
                 raise
             click.echo(f"error: {error}", err=True)
+
+    def _say(self, text: str) -> None:
+        before = len(self._talk.messages)
+        try:
+            self._show(self._talk.send(text, **self._options))
+        except GGUFRunError:
+            # Many templates refuse a message that another of the same role follows.
+            del self._talk.messages[before:]
+            raise
 
     def _show(self, answer: Answer) -> None:
         self._last = answer
