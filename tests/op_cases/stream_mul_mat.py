@@ -88,11 +88,11 @@ def case(name: str, build: Build, seed: int = 0) -> Case:
     g = Graph()
     build(g)
     data = {t.name: normal(1, 0.3) for t in g.leaves if t.name == "norm"}
-    is_fine = all(t.dtype.name in ("Q8_0", "F32") for t in g.leaves)
+    is_fine = all(t.dtype.name in ("Q8_0", "BF16", "F16", "F32") for t in g.leaves)
     return Case(f"stream_mul_mat {name}", build, data, 1e-7 if is_fine else ROUNDED, seed)
 
 
-LEGACY = ("Q4_0", "Q8_0")
+LEGACY = ("Q4_0", "Q8_0", "BF16")
 
 CASES = [
     *(
@@ -135,6 +135,8 @@ CASES = [
             (24, 17408, False, True),
         )
     ),
+    case("F16, q k v", three("F16", (96, 32, 33), 1056, False)),
+    case("F16, a row of no whole blocks", one("F16", 9, 40)),
     case("heads", heads),
     case("shared norm", shared_norm),
     case("two types", two_types),

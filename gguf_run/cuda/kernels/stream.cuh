@@ -26,6 +26,8 @@ template <bool FINE> struct Activations {
     a.scale = scale[c];
     return a;
   }
+  // Where elements 4 i ... 4 i + 3 of the first term lie.
+  __device__ __forceinline__ int* place(int i) const { return (int*)(planes + i % 8 / 4 * n_chunk + i / 8) + i % 4; }
   // Fours of neighbours: v[j] is elements 4 i ... 4 i + 3, i = first + j * step, of which i < n exist (others are zero). The
   // eight lanes of a block stand side by side; all lanes call this. Step by step for all j: shuffles take their time.
   template <int N> __device__ __forceinline__ void store(int first, int step, int n, const float4 (&v)[N]) const {
@@ -37,7 +39,7 @@ template <bool FINE> struct Activations {
 #pragma unroll
       for (int j = 0; j < N; j++) top[j] = fmaxf(top[j], __shfl_xor_sync(~0u, top[j], lanes));
     constexpr float LARGEST = FINE ? 32512 : 127;
-    int words[N], high[FINE ? N : 1], sum[N];
+    int words[N], sum[N];
 #pragma unroll
     for (int j = 0; j < N; j++) {
       // Where all are too small for the inverse, they count as zero.
@@ -45,7 +47,8 @@ template <bool FINE> struct Activations {
       const int a = __float2int_rn(v[j].x * inverse), b = __float2int_rn(v[j].y * inverse), c = __float2int_rn(v[j].z * inverse),
                 e = __float2int_rn(v[j].w * inverse);
       words[j] = (int)__byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, e, 0x0040), 0x5410);
-      if (FINE) high[FINE ? j : 0] = (int)__byte_perm(__byte_perm(a + 128, b + 128, 0x0051), __byte_perm(c + 128, e + 128, 0x0051), 0x5410);
+      if (FINE && first + j * step < n)  // at once: registers hold one term
+        *place(first + j * step) = (int)__byte_perm(__byte_perm(a + 128, b + 128, 0x0051), __byte_perm(c + 128, e + 128, 0x0051), 0x5410);
       sum[j] = a + b + c + e;
     }
 #pragma unroll
@@ -54,14 +57,71 @@ template <bool FINE> struct Activations {
       for (int j = 0; j < N; j++) sum[j] += __shfl_xor_sync(~0u, sum[j], lanes);
 #pragma unroll
     for (int j = 0; j < N; j++) {
-      const int i = first + j * step, block = i / 8, word = i % 8;
+      const int i = first + j * step;
       if (i < n) {
-        int* const at = (int*)(planes + word / 4 * n_chunk + block) + word % 4;
-        at[FINE ? 8 * n_chunk : 0] = words[j];
-        if (FINE) *at = high[FINE ? j : 0];
+        place(i)[FINE ? 8 * n_chunk : 0] = words[j];
         const float d = top[j] * (1 / LARGEST);
-        if (word == 0) scale[block] = make_float2(d, d * sum[j]);
+        if (i % 8 == 0) scale[i / 8] = make_float2(d, d * sum[j]);
       }
+    }
+  }
+};
+
+// Weights that lie as in the file: eight numbers a lane, T unpacks two of a word.
+template <class T> struct Floats {
+  static constexpr bool FINE = false;
+  struct Raw {
+    uint4 q;
+  };
+  __device__ static __forceinline__ int row_bytes(int n_chunk) { return n_chunk * 64; }
+  template <class Row> __device__ static __forceinline__ Raw load(Row row, int, int c) { return {load16(row, c)}; }
+};
+struct PairF16 {
+  __device__ static __forceinline__ float2 get(unsigned word) { return __half22float2(*(const __half2*)&word); }
+};
+struct PairBF16 {
+  __device__ static __forceinline__ float2 get(unsigned word) {
+    return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u));
+  }
+};
+
+// One row of activations in shared memory as f32: the first four of each eight, then the others.
+struct FloatActivations {
+  static constexpr int BYTES = 128;
+  float4 *low, *high;
+  __device__ FloatActivations(uint8_t* at, int n_chunk) : low((float4*)at), high(low + 4 * n_chunk) {}
+  template <int N> __device__ __forceinline__ void store(int first, int step, int n, const float4 (&v)[N]) const {
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+      const int i = first + j * step;
+      if (i < n) (i % 2 ? high : low)[i / 2] = v[j];
+    }
+  }
+};
+
+// How the rows of a type are multiplied: WIDTH elements a lane, and the form of the activations.
+template <class Q> struct Product {
+  static constexpr int WIDTH = 32, BYTES = Activation<Q::FINE>::BYTES;
+  using X = Activations<Q::FINE>;
+  __device__ static __forceinline__ int n_block(int n_chunk) { return n_chunk / Q::CHUNKS; }
+  template <int ROWS>
+  __device__ static __forceinline__ void multiply(const typename Q::Raw (&raw)[ROWS], int c, const X& x, float (&sum)[ROWS]) {
+    const Activation<Q::FINE> a = x.load(c);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) sum[r] += dot<Q>(Q::unpack(raw[r], c), a);
+  }
+};
+template <class T> struct Product<Floats<T>> {
+  static constexpr int WIDTH = 8, BYTES = FloatActivations::BYTES;
+  using X = FloatActivations;
+  __device__ static __forceinline__ int n_block(int) { return 0; }
+  template <int ROWS>
+  __device__ static __forceinline__ void multiply(const typename Floats<T>::Raw (&raw)[ROWS], int c, const X& x, float (&sum)[ROWS]) {
+    const float4 a = x.low[c], b = x.high[c];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      const float2 p = T::get(raw[r].q.x), q = T::get(raw[r].q.y), s = T::get(raw[r].q.z), t = T::get(raw[r].q.w);
+      sum[r] += p.x * a.x + p.y * a.y + q.x * a.z + q.y * a.w + s.x * b.x + s.y * b.y + t.x * b.z + t.y * b.w;
     }
   }
 };

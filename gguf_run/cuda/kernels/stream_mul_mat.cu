@@ -1,9 +1,10 @@
 // stream_mul_mat: products of one token with up to three weights, what stands before them and behind
-//   v = x, or x * rsqrt(mean(x^2) + eps) * norm;  v is quantised as Q8_1 or, where Q is FINE, Q16_1
+//   v = x, or x * rsqrt(mean(x^2) + eps) * norm;  v is quantised as Q8_1 or, where Q is FINE, Q16_1; f32 for floats
 //   y_i = w_i v (+ add_i)                 i = 0 ... 2
 //   y_0 = w_0 v (+ add_0) + residual      one weight
 //   y_0 = act(w_0 v) * (w_1 v)            `glu` >= 0
-// x, norm (n_in) f32, 16-byte aligned; w_i (n_i, n_in) rows of planes (quants/planes.cuh), unused ones with n_i = 0;
+// x, norm (n_in) f32, 16-byte aligned, n_in % 32 == 0; w_i (n_i, n_in) rows of planes (quants/planes.cuh) or Floats, unused
+// ones with n_i = 0;
 // add_i (n_i) f32 or null; residual (n_0) f32 or null
 // grid = any; block = 32 * WARPS threads (+ 32 that copy, where BULK); shared memory: see ops/stream_mul_mat.py
 // A block has an even share of all rows, in tiles of WARPS * ROWS / k_split rows; k_split neighbouring warps share ROWS
@@ -13,7 +14,7 @@
 // memory-bound. The factor of the norm is one number, so x * norm is quantised before the sum of squares is known.
 #include "stream.cuh"
 
-template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
+template <int WARPS, int LOADS, bool NORM, class X> struct Prologue {
   static constexpr int THREADS = WARPS * 32;
   float4 weight[NORM ? LOADS : 1];
 
@@ -27,7 +28,7 @@ template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
     }
   }
   // All n float4 of x to shared memory; returns this thread's share of the sum of their squares.
-  __device__ __forceinline__ float run(const float* x, const float* norm, int n, const Activations<FINE>& target) {
+  __device__ __forceinline__ float run(const float* x, const float* norm, int n, const X& target) {
     float squares = 0;
 #pragma unroll 1
     for (int start = 0; start < n; start += LOADS * THREADS) {
@@ -51,14 +52,6 @@ template <int WARPS, int LOADS, bool NORM, bool FINE> struct Prologue {
     return squares;
   }
 };
-
-// Adds the products of a chunk of ROWS rows.
-template <class Q, int ROWS>
-__device__ __forceinline__ void multiply(const typename Q::Raw (&raw)[ROWS], int c, const Activations<Q::FINE>& x, float (&sum)[ROWS]) {
-  const Activation<Q::FINE> a = x.load(c);
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) sum[r] += dot<Q>(Q::unpack(raw[r], c), a);
-}
 
 // A warp's rows of tile after tile: where they lie, and the sums of its slice of n_in.
 template <int WARPS, int ROWS> struct Share {
@@ -87,9 +80,9 @@ template <int WARPS, int ROWS> struct Share {
 };
 
 template <class Q, int WARPS, int ROWS>
-__device__ __forceinline__ void from_global(const Units& units, int most, int n_chunk, const Activations<Q::FINE>& x, int k_split, float* part,
+__device__ __forceinline__ void from_global(const Units& units, int most, int n_chunk, const typename Product<Q>::X& x, int k_split, float* part,
                                             typename Q::Raw (&next)[ROWS], const Share<WARPS, ROWS>& share, bool first) {
-  const int n_block = n_chunk / Q::CHUNKS, begin = share.slice * 32 + share.lane;
+  const int n_block = Product<Q>::n_block(n_chunk), n_piece = n_chunk * (32 / Product<Q>::WIDTH), begin = share.slice * 32 + share.lane;
   const auto load = [&](const Tile& tile, int c) {
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
@@ -100,22 +93,22 @@ __device__ __forceinline__ void from_global(const Units& units, int most, int n_
   };
   Tile tile = units.tile(units.begin, most);
   if (first) {
-    if (units.begin < units.end && begin < n_chunk) load(tile, begin);
+    if (units.begin < units.end && begin < n_piece) load(tile, begin);
     return;
   }
   for (int unit = units.begin; unit < units.end;) {
     const int behind = unit + tile.n;
     const Tile following = behind < units.end ? units.tile(behind, most) : tile;
     float sum[ROWS] = {};
-    for (int c = begin; c < n_chunk; c += 32 * k_split) {
+    for (int c = begin; c < n_piece; c += 32 * k_split) {
       typename Q::Raw raw[ROWS];
 #pragma unroll
       for (int r = 0; r < ROWS; r++) raw[r] = next[r];
-      if (c + 32 * k_split < n_chunk)
+      if (c + 32 * k_split < n_piece)
         load(tile, c + 32 * k_split);
       else if (behind < units.end)
         load(following, begin);
-      multiply<Q, ROWS>(raw, c, x, sum);
+      Product<Q>::multiply(raw, c, x, sum);
     }
     share.store(sum, unit - units.begin, tile.n, units.gated, part);
     unit = behind, tile = following;
@@ -160,9 +153,9 @@ __device__ __forceinline__ void produce(const Units& units, int most, uint8_t* s
 }
 
 template <class Q, int WARPS, int ROWS>
-__device__ __forceinline__ void from_stages(const Units& units, int n_chunk, const Activations<Q::FINE>& x, float* part, const uint8_t* stages,
+__device__ __forceinline__ void from_stages(const Units& units, int n_chunk, const typename Product<Q>::X& x, float* part, const uint8_t* stages,
                                             int stage_bytes, Stages& s, int n_stage, const Share<WARPS, ROWS>& share) {
-  const int n_block = n_chunk / Q::CHUNKS, n_unit = units.end - units.begin;
+  const int n_block = Product<Q>::n_block(n_chunk), n_piece = n_chunk * (32 / Product<Q>::WIDTH), n_unit = units.end - units.begin;
   Ring ring = {n_stage, 0, 0};
   for (int unit = 0; unit < n_unit;) {
     mbarrier_wait(s.full + ring.at, ring.parity);
@@ -172,11 +165,11 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
 #pragma unroll
     for (int r = 0; r < ROWS; r++) rows[r] = base + min(share.row(r), last) * units.row_bytes;
     float sum[ROWS] = {};
-    for (int c = share.slice * 32 + share.lane; c < n_chunk; c += 32 * share.k_split) {
+    for (int c = share.slice * 32 + share.lane; c < n_piece; c += 32 * share.k_split) {
       typename Q::Raw raw[ROWS];
 #pragma unroll
       for (int r = 0; r < ROWS; r++) raw[r] = Q::load(Staged{rows[r]}, n_block, c);
-      multiply<Q, ROWS>(raw, c, x, sum);
+      Product<Q>::multiply(raw, c, x, sum);
     }
     __syncwarp();
     if (share.lane == 0) mbarrier_arrive(s.empty + ring.at);
@@ -218,8 +211,8 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   const int rows = WARPS * ROWS / k_split, most = gated ? rows / 2 : rows;
   const int stage_bytes = rows * units.row_bytes;
   uint8_t* behind = shared + (BULK ? n_stage * stage_bytes : 0);
-  const Activations<Q::FINE> activations(behind, n_chunk);
-  float* part = (float*)(behind + (size_t)n_chunk * Activation<Q::FINE>::BYTES);
+  const typename Product<Q>::X activations(behind, n_chunk);
+  float* part = (float*)(behind + (size_t)n_chunk * Product<Q>::BYTES);
 
 #if __CUDA_ARCH__ >= 900
   __shared__ Stages stages;
@@ -244,7 +237,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   const Share<WARPS, ROWS> share(k_split);
   typename Q::Raw next[ROWS];
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, true);
-  Prologue<WARPS, LOADS, NORM, Q::FINE> prologue;
+  Prologue<WARPS, LOADS, NORM, typename Product<Q>::X> prologue;
   prologue.prefetch(norm, n_chunk * 8);
   if (!BULK && trigger == COPIED) pdl_trigger();
   pdl_wait();

@@ -28,9 +28,13 @@ KINDS = ("norm_mul_mats", "norm_mul_mat", "norm_gate_up", "cast_mul_mat")
 """Fusions, named so in fusion.py."""
 
 
+FLOATS = {"F16": "Floats<PairF16>", "BF16": "Floats<PairBF16>"}
+"""What kernels call the types of numbers that they stream."""
+
+
 def _kernel(name: str, rows: int, norm: bool, generation: str) -> str:
     flags = f"{str(norm).lower()}, {str(generation == BULK).lower()}"
-    return f"stream_mul_mat<{name}, {WARPS}, {rows}, {LOADS[norm]}, {flags}>"
+    return f"stream_mul_mat<{FLOATS.get(name, name)}, {WARPS}, {rows}, {LOADS[norm]}, {flags}>"
 
 
 MODULES = {
@@ -38,7 +42,7 @@ MODULES = {
         "stream_mul_mat.cu",
         [_kernel(name, r, norm, generation) for r in ROWS],
     )
-    for name in LAYOUTS
+    for name in (*FLOATS, *LAYOUTS)
     for norm in (True, False)
     for generation in (BULK, GENERIC)
 }
@@ -109,12 +113,15 @@ def _work(parts: tuple[Tensor, ...]) -> Work | None:
 
 def _activations(parts: tuple[Tensor, ...], product: Tensor) -> tuple[Norm | None, Tensor | None]:
     """What a product multiplies, before norm and cast; no tensor where it isn't one plain token."""
-    cast = product.srcs[1]
-    form = form_of_few(product.srcs[0].dtype)
-    if cast.op != "cast" or cast not in parts or cast.dtype is not form:
-        return None, None
-    x, norm = cast.srcs[0], None
+    w, x = product.srcs
+    norm, shape = None, x.shape
+    if w.dtype.name not in FLOATS:
+        if x.op != "cast" or x not in parts or x.dtype is not form_of_few(w.dtype):
+            return None, None
+        x = x.srcs[0]
     if x in parts:
+        if x.op != "mul":
+            return None, None
         normed, weight = x.srcs
         if normed not in parts:
             normed, weight = weight, normed
@@ -122,10 +129,10 @@ def _activations(parts: tuple[Tensor, ...], product: Tensor) -> tuple[Norm | Non
             return None, None
         assert isinstance(normed.params, NormParams)
         norm, x = Norm(weight, normed.params.eps), normed.srcs[0]
-        if normed.shape != cast.shape:
+        if normed.shape != shape:
             return None, None
-    plain = _is_one_row(x) and x.offset % 4 == 0
-    return (norm, x) if plain and cast.shape[0] == 1 else (None, None)
+    plain = _is_one_row(x) and x.offset % 4 == 0 and x.n_elements % 32 == 0
+    return (norm, x) if plain and shape[0] == 1 else (None, None)
 
 
 def _is_one_row(t: Tensor) -> bool:
@@ -136,7 +143,7 @@ def _is_one_row(t: Tensor) -> bool:
 
 def _are_alike(weights: Sequence[Tensor]) -> bool:
     first = weights[0]
-    return first.dtype.name in LAYOUTS and all(
+    return (first.dtype.name in LAYOUTS or first.dtype.name in FLOATS) and all(
         w.dtype is first.dtype and w.shape[1] == first.shape[1] for w in weights
     )
 
@@ -177,14 +184,15 @@ def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     """The launch by the table, cut down where the rows are few or long; None where none fits."""
     choice = _choice(device, kind, work)
     dtype = work.weights[0].dtype
-    row = form_of_few(dtype).row_bytes(work.n_in)
-    n_chunk, pair = work.n_in // 32, 2 if work.glu >= 0 else 1
-    row_bytes = LAYOUTS[dtype.name].row_bytes(work.n_in)
+    is_float = dtype.name in FLOATS
+    row = (F32 if is_float else form_of_few(dtype)).row_bytes(work.n_in)
+    n_piece, pair = work.n_in // (8 if is_float else 32), 2 if work.glu >= 0 else 1
+    row_bytes = (dtype if is_float else LAYOUTS[dtype.name]).row_bytes(work.n_in)
     n_unit = work.n_row // pair
     grid = min(device.n_sm * choice.per_sm, n_unit)
     units = -(-n_unit // grid)
     k_split = choice.k_split
-    while k_split > 1 and n_chunk <= 16 * k_split:
+    while k_split > 1 and n_piece <= 16 * k_split:
         k_split //= 2
     k_split = min(k_split, WARPS // pair)
     fixed = row + 4 * pair * units * k_split
