@@ -25,6 +25,10 @@ from gguf_run.tokenizer import Tokenizer
 
 MAX_REGEX = 1 << 16
 
+MAX_ITEMS = 400_000
+"""Parser items that one mask may take. The engine's own 50,000 are too few where a grammar must be
+followed by single characters through a vocabulary of 150,000 tokens."""
+
 _HEADER = '%llguidance {"no_forcing": true}\n'
 """Where one text alone may follow, all tokens that begin it are allowed, not the longest alone."""
 
@@ -123,7 +127,8 @@ class ConstraintFactory:
         return _reason(ll.LLMatcher.validate_grammar(_schema_grammar(schema), self._tokens))
 
     def _constraint(self, what: str, grammar: str) -> Constraint:
-        matcher = ll.LLMatcher(self._tokens, grammar, log_level=0)
+        limits = ll.LLParserLimits(step_max_items=MAX_ITEMS)
+        matcher = ll.LLMatcher(self._tokens, grammar, log_level=0, limits=limits)
         if matcher.is_error():
             raise ModelError(_explained(what, matcher.get_error()))
         constraint = Constraint(matcher, self._n_logits, self._eog_ids)
