@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from grammars import DEMO_MODEL
+from grammars import DEMO_MODEL, Accepts
 
 from gguf_run.structured import Constraint
 from gguf_run.structured.factory import ConstraintFactory
 from gguf_run.tokenizer import Tokenizer
-
-Accepts = Callable[[Constraint, str], bool]
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from gguf_run.structured import Constraint
 
 DATA = Path(__file__).parent / "data" / "llama_cpp.json"
 DEMO_MODEL = Path(__file__).resolve().parents[2] / "models" / "demo.gguf"
@@ -77,6 +80,7 @@ GRAMMARS = {
 }
 
 Mask = npt.NDArray[np.bool_]
+Accepts = Callable[[Constraint, str], bool]
 
 
 def walked(pieces: list[bytes]) -> Mask:

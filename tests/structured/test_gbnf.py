@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Accepts
+from grammars import Accepts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Accepts
+from grammars import Accepts
 
 from gguf_run import ModelError
 from gguf_run.structured.factory import ConstraintFactory

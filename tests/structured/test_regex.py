@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Accepts
+from grammars import Accepts
 
 from gguf_run import ModelError
 from gguf_run.structured.factory import ConstraintFactory
