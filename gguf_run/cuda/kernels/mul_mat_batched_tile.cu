@@ -6,7 +6,7 @@
 #include "rows.cuh"
 
 template <class T>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 2)
 mul_mat_batched_f32(const T* __restrict__ w, const float* __restrict__ x, float* __restrict__ y, int n_tok, int n_out,
                     int n_in, Strides of_x) {
   const int h = blockIdx.z;

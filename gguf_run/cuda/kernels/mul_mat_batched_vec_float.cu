@@ -6,7 +6,7 @@
 #include "rows.cuh"
 
 template <class T, int N_TOK, int VEC>
-__global__ void __launch_bounds__(128, N_TOK == 8 ? 3 : 4)
+__global__ void __launch_bounds__(128, N_TOK == 8 ? 2 : 4)
 mul_mat_batched_vec_f32(const T* __restrict__ w, const float* __restrict__ x, float* __restrict__ y, int n_tok,
                         int n_out, int n_in, int k_split, Strides of_x) {
   const int h = blockIdx.y;

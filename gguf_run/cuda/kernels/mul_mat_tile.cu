@@ -5,7 +5,7 @@
 #include "mul_mat_tile.cuh"
 
 template <class T>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 2)
 mul_mat_f32(const T* __restrict__ w, const float* __restrict__ x, const float* __restrict__ add, float* __restrict__ y,
             float* __restrict__ partial, int n_tok, int n_out, int n_in, int x_stride, int add_stride) {
   const int share = (n_in + gridDim.z - 1) / gridDim.z, first = blockIdx.z * share;
