@@ -65,6 +65,10 @@ class PagePool:
         self._holders[page] += 1
         return page
 
+    def is_shared(self, page: int) -> bool:
+        """Whether more than one sequence holds `page`."""
+        return self._holders[page] > 1
+
     def drop(self, page: int) -> None:
         """Count one holder less; the last one frees the page."""
         self._holders[page] -= 1
@@ -182,7 +186,10 @@ class Sequence:
 
     def rollback(self, n_tok: int) -> None:
         """Forget all but the first `n_tok` tokens, or more: a recurrent state goes back to the last
-        length that it was kept for, and keys that left a window are gone."""
+        length that it was kept for, keys that left a window are gone, and a page that a fork shares
+        is not written again, so that it goes as a whole."""
+        if n_tok < len(self.tokens) and self.pool.is_shared(self.pages[n_tok // PAGE_SIZE]):
+            n_tok -= n_tok % PAGE_SIZE
         if self.state is not None:
             n_tok = self.state.rollback(n_tok)
         if self.window is not None:

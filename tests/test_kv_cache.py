@@ -65,6 +65,17 @@ def test_a_fork_shares_full_pages_only() -> None:
     assert pool.n_free == 4
 
 
+def test_a_page_that_a_fork_shares_is_not_written_again() -> None:
+    pool = PagePool(4)
+    seq = Sequence(pool, 1000)
+    seq.append(list(range(PAGE_SIZE)))
+    twin = seq.fork(PAGE_SIZE)
+    seq.rollback(5)
+    assert len(seq) == 0
+    assert not set(seq.append([7]).tolist()) & set(range(PAGE_SIZE))
+    assert twin.tokens == list(range(PAGE_SIZE))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 150)), max_size=40))
 def test_no_slot_is_written_by_two_sequences(actions: list[tuple[int, int]]) -> None:
