@@ -15,6 +15,7 @@ pexpect = pytest.importorskip("pexpect", reason="terminals are scripted with pex
 ARGS = ("--device", "cpu", "-c", "512", "-s", "1", "--ignore-eos")
 READY = r"\x1b\[\?2004h"
 """The prompt has come: it asks for pasted text to be marked as such."""
+END_OF_INPUT = "\x04"
 Start = Callable[..., "pexpect.spawn[str]"]
 
 
@@ -49,6 +50,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         child.close(force=True)
 
 
+def say(child: pexpect.spawn[str], keys: str) -> None:
+    """Types once the prompt has come: the terminal drops what it gets while its mode changes."""
+    child.expect(READY)
+    child.send(keys)
+
+
 def end(child: pexpect.spawn[str]) -> int | None:
     child.expect(pexpect.EOF)
     child.close()
@@ -64,108 +71,91 @@ def piped(*args: object, stdin: str) -> subprocess.CompletedProcess[str]:
 def test_a_terminal_session(start: Start, tiny_chat: Path, tmp_path: Path) -> None:
     child = start("chat", tiny_chat, "-n", 8, "-sys", "be")
     child.expect("tiny on .*; /help lists commands")
-    child.expect(READY)
-    child.send("the an\r")
+    say(child, "the an\r")
     child.expect(r"stopped after 8 tokens \(-n\)")
-    child.expect(READY)
-    child.send("/stats\r")
+    say(child, "/stats\r")
     child.expect(r"prompt \d+ tokens, .* generation 8 tokens.*context \d+ of 512")
-    child.send("and\r")
+    say(child, "and\r")
     child.expect("stopped after 8 tokens")
-    child.send("/stats\r")
+    say(child, "/stats\r")
     child.expect(r"prompt \d+ tokens \((\d+) of them kept\)")
     assert int(child.match[1]) > 20
-    child.send("/regen\r")
+    say(child, "/regen\r")
     child.expect("stopped after 8 tokens")
-    child.send(f"/save {tmp_path}/chat.json\r")
+    say(child, f"/save {tmp_path}/chat.json\r")
     child.expect("saved to")
-    child.send("/reset\r")
+    say(child, "/reset\r")
     child.expect("begins anew")
-    child.send(f"/load {tmp_path}/chat.json\r")
+    say(child, f"/load {tmp_path}/chat.json\r")
     child.expect("5 messages from")
-    child.send("/system in\r")
+    say(child, "/system in\r")
     child.expect("system message: in")
-    child.send("/help\r")
+    say(child, "/help\r")
     child.expect("/regen +take the last answer back")
-    child.expect(READY)
-    child.send("/exit\r")
+    say(child, "/exit\r")
     assert end(child) == 0
     assert "the an" in (tmp_path / "gguf-run" / "chat_history").read_text()
 
 
 def test_what_goes_wrong_is_said_and_the_chat_goes_on(start: Start, tiny_chat: Path) -> None:
     child = start("chat", tiny_chat, "-n", 4, "-c", 64)
-    child.expect(READY)
-    child.send("/rest\r")
+    say(child, "/rest\r")
     child.expect("expected a command, found /rest; did you mean /reset?")
-    child.expect(READY)
-    child.send("/save\r")
+    say(child, "/save\r")
     child.expect("expected a file: /save FILE")
-    child.expect(READY)
-    child.send("/load none.json\r")
+    say(child, "/load none.json\r")
     child.expect("error: .*none.json")
-    child.expect(READY)
-    child.send("/regen\r")
+    say(child, "/regen\r")
     child.expect("none yet")
-    child.expect(READY)
-    child.send("the " * 80 + "\r")
+    say(child, "the " * 80 + "\r")
     child.expect("leaves no room in the context of 64")
-    child.expect(READY)
-    child.send("the\r")
+    say(child, "the\r")
     child.expect("stopped after 4 tokens")
-    child.sendeof()
+    say(child, END_OF_INPUT)
     assert end(child) == 0
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, tiny_chat: Path) -> None:
     child = start("chat", tiny_chat, "-c", 100000)
-    child.expect(READY)
-    child.send("the\r")
+    say(child, "the\r")
     child.expect(r"\x1b\[\?2004l.{20}")
     child.sendintr()
-    child.expect(READY)
-    child.send("/stats\r")
+    say(child, "/stats\r")
     child.expect("generation")
-    child.expect(READY)
-    child.send("\x03")
+    say(child, "\x03")
     child.expect("Ctrl-C again, or /exit, ends the chat")
-    child.expect(READY)
-    child.send("\x03")
+    say(child, "\x03")
     assert end(child) == 0
 
 
 def test_messages_of_several_lines(start: Start, tiny_chat: Path, tmp_path: Path) -> None:
     child = start("chat", tiny_chat, "-n", 2)
-    child.expect(READY)
-    child.send("one\\\rtwo\x1b\rthree\r")
+    say(child, "one\\\rtwo\x1b\rthree\r")
     child.expect("stopped after 2 tokens")
-    child.expect(READY)
-    child.send(f"/save {tmp_path}/chat.json\r")
+    say(child, f"/save {tmp_path}/chat.json\r")
     child.expect("saved")
-    child.send("/exit\r")
+    say(child, "/exit\r")
     end(child)
     assert '"one\\ntwo\\nthree"' in (tmp_path / "chat.json").read_text()
 
 
 def test_a_terminal_may_change_its_size(start: Start, tiny_chat: Path) -> None:
     child = start("chat", tiny_chat, "-n", 4)
-    child.expect(READY)
-    child.send("the an")
+    say(child, "the an")
     child.setwinsize(40, 30)
     child.send("d the in\r")
     child.expect("stopped after 4 tokens")
     child.setwinsize(10, 200)
-    child.expect(READY)
-    child.send("/exit\r")
+    say(child, "/exit\r")
     assert end(child) == 0
 
 
 def test_a_model_made_for_chats_chats_without_being_told(start: Start, tiny_chat: Path) -> None:
     child = start(tiny_chat, "-n", 3)
     child.expect("/help lists commands")
-    child.send("the\r")
+    say(child, "the\r")
     child.expect("stopped after 3 tokens")
-    child.send("/exit\r")
+    say(child, "/exit\r")
     assert end(child) == 0
 
 
