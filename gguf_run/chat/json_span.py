@@ -17,9 +17,12 @@ class JsonSpan:
         self._depth = 0
         self._begun = False
         self._quoted = False
+        self._end: int | None = None
 
     def feed(self, text: str) -> int | None:
         """The length of all text up to the value's end, once that has come."""
+        if self._end is not None:
+            return self._end
         self._text += text
         if not self._begun:
             start = self._START.search(self._text)
@@ -39,11 +42,12 @@ class JsonSpan:
             elif not self._quoted:
                 self._depth += 1 if char in "{[" else -1
                 if self._depth == 0:
-                    return self._at
+                    self._end = self._at
+                    return self._end
         self._at = len(self._text)
         return None
 
     @property
     def open(self) -> bool:
         """Whether a value has begun and not ended."""
-        return self._begun and self._depth > 0
+        return self._begun and self._end is None

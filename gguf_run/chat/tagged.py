@@ -12,6 +12,7 @@ from gguf_run.chat.tool_bodies import RawCall, Types
 from gguf_run.chat.tool_syntax import ToolSyntax
 
 _FIRST_KEY = re.compile(r'\{\s*(?:"(?P<key>[^"]*)(?P<end>")?)?')
+_SEPARATORS = re.compile(r"\A[\s;]+")
 _CALL_KEYS = ("name", "type", "function", "id", "parameters", "arguments")
 
 
@@ -125,11 +126,11 @@ class TaggedParser:
         syntax = self._syntax
         if syntax is None or syntax.open or self._thinking or self._out.said:
             return False
-        text = self._scanner.held.lstrip(" \n;" if self._called else " \n")
-        if self._called and not text:
+        if self._called:
             # What separates calls says nothing.
-            self._scanner.rest()
-            return None
+            self._scanner.add(_SEPARATORS.sub("", self._scanner.rest(), count=1))
+        held = self._scanner.held
+        text = held.lstrip()
         match = _FIRST_KEY.match(text)
         if match is None:
             return False
@@ -142,7 +143,7 @@ class TaggedParser:
             return False
         self._scanner.rest()
         self._scanner.add(text)
-        self._body = _Body("")
+        self._body = _Body(held[: len(held) - len(text)])
         return True
 
     def _step_body(self, body: _Body, syntax: ToolSyntax, deltas: list[Delta]) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.conversations import TOOLS
@@ -431,7 +431,7 @@ MARKS = [
     ";",
     "now",
 ]
-MARKS += [" ", "\n", '{"name": "now", "arguments": {}}', '{"name"', '{"b": 1}']
+MARKS += [" ", "\n", "\t", "\u00a0", '{"name": "now", "arguments": {}}', '{"name"', '{"b": 1}']
 UNITS = [
     "<tool_call>",
     "</tool_call>",
@@ -446,9 +446,31 @@ UNITS = [
 ]
 
 
+
+
+def marks_of(sign: str) -> list[str]:
+    """What may come in replies of a family: the marks of all, and its own."""
+    form = ReplyForm.of(sign)
+    return [*MARKS, *form.tools.silent, form.tools.open, form.tools.close, *form.silent]
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> tuple[str, list[str]]:
+    sign = draw(st.sampled_from(SIGNS))
+    return sign, draw(st.lists(st.sampled_from(marks_of(sign)), max_size=12))
+
+
+CALL_NOW = '{"name": "now", "arguments": {}}'
+
+
 @settings(max_examples=300, deadline=None)
-@given(sign=st.sampled_from(SIGNS), parts=st.lists(st.sampled_from(MARKS), max_size=12))
-def test_any_text_is_taken_apart_the_same_way_in_any_pieces(sign: str, parts: list[str]) -> None:
+@example(reply=("<|python_tag|>", [CALL_NOW, ";", "<think>"]))
+@example(reply=("<|python_tag|>", ["\t", CALL_NOW]))
+@example(reply=("<|python_tag|>", [" ", '{"name"', '{"b": 1}']))
+@example(reply=("", ["<tool_call>", '{"b": 1}', "{", "</tool_call>", "<tool_call>", "</think>"]))
+@given(reply=replies())
+def test_any_text_is_taken_apart_the_same_way_in_any_pieces(reply: tuple[str, list[str]]) -> None:
+    sign, parts = reply
     case = Case("", sign, "".join(parts))
     assert said(case, parsed(case, parts)) == said(case, parsed(case, [case.text]))
     assert said(case, parsed(case, list(case.text))) == said(case, parsed(case, [case.text]))
