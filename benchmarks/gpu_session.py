@@ -28,6 +28,7 @@ from gguf_run import Model
 from gguf_run.bench import Workload, as_markdown, bench
 from gguf_run.cuda.select import open_device
 from gguf_run.cuda.upload import Transfer, Uploader
+from gguf_run.loader_bytes import file_reader
 
 ROOT = Path(__file__).resolve().parents[1]
 N_PROMPT, N_GEN, DEPTH = (512, 2048), 128, 8192
@@ -115,7 +116,7 @@ def upload(models: Iterable[Path]) -> list[dict[str, Any]]:
             seconds = []
             for _ in range(LOADS + 1):
                 start = perf_counter()
-                uploader.upload([Transfer(path, 0, target)])
+                uploader.upload([Transfer(file_reader(path), 0, target)])
                 device.synchronize()
                 seconds.append(perf_counter() - start)
             rate = target.n_bytes / min(seconds[1:]) / 1e9

@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gguf_run.cuda.device import Buffer, Device, Event, Stream
-from gguf_run.errors import GGUFError
+from gguf_run.loader_bytes import Read
 
 N_READER = min(8, os.cpu_count() or 1)
 SLOT_BYTES = 4 << 20
@@ -29,13 +28,13 @@ Slot = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Bytes `offset : offset + target.n_bytes` of a file, and where they go.
+    """Bytes `offset : offset + target.n_bytes` of what `read` reads, and where they go.
 
     `then(stream)` is called once their last copy is in the stream: to queue what turns them into
     another layout. Transfers go one after another, so the next may use the same memory again.
     """
 
-    path: Path
+    read: Read
     offset: int
     target: Buffer
     then: Callable[[Stream], Any] | None = None
@@ -140,19 +139,5 @@ class Uploader:
 
 
 def _read(part: _Part, slot: Slot) -> None:
-    """Fill the slot; opened each time, since a file's position belongs to one thread."""
-    path, offset = part.transfer.path, part.transfer.offset + part.start
-    view = slot[: part.n_bytes].data
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            while view:
-                n_read = file.readinto(view)
-                if not n_read:
-                    raise GGUFError(
-                        f"{path}: expected {len(view)} more bytes at offset {file.tell()}, found "
-                        "the end of the file; it has become shorter since it was opened"
-                    )
-                view = view[n_read:]
-    except OSError as error:
-        raise GGUFError(f"{path}: expected a readable file, found: {error}") from error
+    """Fill the slot."""
+    part.transfer.read(part.transfer.offset + part.start, slot[: part.n_bytes].data)

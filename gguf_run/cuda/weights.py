@@ -98,9 +98,9 @@ class DeviceWeights:
         n_bytes = self._staging_bytes(leaves)
         staging = self._device.alloc(n_bytes) if n_bytes else None
         for leaf in leaves:
-            info, target, layout = self._file.tensors[leaf.name], targets[leaf.name], _planes(leaf)
+            read, target, layout = self._file.reader(leaf.name), targets[leaf.name], _planes(leaf)
             if layout is None or staging is None:
-                yield Transfer(info.path, info.offset, target)
+                yield Transfer(read, 0, target)
                 continue
             n_row, row_bytes = prod(leaf.shape[:-1]), _row_bytes(leaf)
             resident = layout.row_bytes(leaf.shape[-1])
@@ -111,7 +111,7 @@ class DeviceWeights:
                 repack = self._repack(
                     part, target.at(row * resident, count * resident), count, leaf, layout
                 )
-                yield Transfer(info.path, info.offset + row * row_bytes, part, repack)
+                yield Transfer(read, row * row_bytes, part, repack)
 
     def _repack(
         self, source: Buffer, target: Buffer, n_row: int, leaf: Tensor, layout: Layout

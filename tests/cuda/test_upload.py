@@ -12,6 +12,7 @@ from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.room import check_room
 from gguf_run.cuda.upload import Transfer, Uploader
 from gguf_run.errors import DeviceError, GGUFError
+from gguf_run.loader_bytes import file_reader
 
 SLOT = 64
 
@@ -35,7 +36,7 @@ def test_ranges_of_any_size_arrive_whole(
     ranges = [(0, 1), (7, SLOT), (99, SLOT + 1), (1000, 4000), (13, SLOT - 1)]
     targets = [device.alloc(n) for _, n in ranges]
     transfers = [
-        Transfer(tmp_path / "file", start, target)
+        Transfer(file_reader(tmp_path / "file"), start, target)
         for (start, _), target in zip(ranges, targets, strict=True)
     ]
     counts: list[int] = []
@@ -50,7 +51,7 @@ def test_a_buffer_may_carry_one_range_after_another(tmp_path: Path, content: np.
     staging, kept = device.alloc(500), [device.alloc(500) for _ in range(4)]
     transfers = (
         Transfer(
-            tmp_path / "file",
+            file_reader(tmp_path / "file"),
             500 * i,
             staging,
             lambda stream, target=target: device.copy(target, staging, stream),
@@ -66,15 +67,15 @@ def test_a_file_that_became_shorter_is_named(tmp_path: Path, content: np.ndarray
     uploader = Uploader(device, 2, SLOT)
     target = device.alloc(600)
     with pytest.raises(GGUFError, match=r"file: expected \d+ more bytes at offset 5000"):
-        uploader.upload([Transfer(tmp_path / "file", 4500, target)])
-    uploader.upload([Transfer(tmp_path / "file", 4400, target)])
+        uploader.upload([Transfer(file_reader(tmp_path / "file"), 4500, target)])
+    uploader.upload([Transfer(file_reader(tmp_path / "file"), 4400, target)])
     assert np.array_equal(read_back(device, target), content[4400:])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     device = emulated()
     with pytest.raises(GGUFError, match="gone: expected a readable file"):
-        Uploader(device, 2, SLOT).upload([Transfer(tmp_path / "gone", 0, device.alloc(300))])
+        Uploader(device, 2, SLOT).upload([Transfer(file_reader(tmp_path / "gone"), 0, device.alloc(300))])
 
 
 def test_too_little_memory_says_what_is_needed_and_what_helps() -> None:
