@@ -75,7 +75,9 @@ def test_a_file_that_became_shorter_is_named(tmp_path: Path, content: np.ndarray
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     device = emulated()
     with pytest.raises(GGUFError, match="gone: expected a readable file"):
-        Uploader(device, 2, SLOT).upload([Transfer(file_reader(tmp_path / "gone"), 0, device.alloc(300))])
+        Uploader(device, 2, SLOT).upload(
+            [Transfer(file_reader(tmp_path / "gone"), 0, device.alloc(300))]
+        )
 
 
 def test_too_little_memory_says_what_is_needed_and_what_helps() -> None:
