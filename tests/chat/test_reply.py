@@ -446,8 +446,6 @@ UNITS = [
 ]
 
 
-
-
 def marks_of(sign: str) -> list[str]:
     """What may come in replies of a family: the marks of all, and its own."""
     form = ReplyForm.of(sign)
