@@ -476,11 +476,12 @@ class Graph:
         params: AttentionParams,
         sinks: Tensor | None = None,
     ) -> Tensor:
-        """Causal attention of q (n_tok, n_head, d_k) over paged caches -> (n_tok, n_head, d_v).
+        """Attention of q (n_tok, n_head, d_k) over paged caches -> (n_tok, n_head, d_v).
 
         k (n_page, n_head_kv, page_size, d_k), v (..., d_v). Key j of a sequence lies in page
         block_table[sequence, j // page_size]; token t belongs to row seq_ids[t] of block_table
-        (n_seq, n_page_max) and sees the keys up to positions[t]. All three are i32. Query head h
+        (n_seq, n_page_max) and sees the keys up to positions[t], or as params say otherwise. All
+        three are i32; the tokens of a sequence stand together, in their order. Query head h
         reads KV head h // (n_head / n_head_kv). `sinks` (n_head,) f32 adds exp(sink - max) to each
         head's sum of weights (arXiv:2309.17453).
         """

@@ -39,14 +39,26 @@ class RopeParams:
 
 @dataclass(frozen=True, slots=True)
 class AttentionParams:
-    """Causal attention: key j is seen from position i where `i - window < j <= i`.
+    """Which keys are seen, and what becomes of q.k.
 
-    `scale` multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); `window` 0 is none.
+    `causal`: key j is seen from position i where `i - window < j <= i`. Else every key up to the
+    last position that the sequence has in the batch, where `|i - j| <= window / 2`. `window` 0 is
+    none. `scale` multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); then
+    `max_bias` > 0 takes `slope * |i - j|` from it, a slope a head (ALiBi, arXiv:2108.12409).
     """
 
     scale: float
     window: int = 0
     softcap: float = 0.0
+    causal: bool = True
+    max_bias: float = 0.0
+
+    def slopes(self, n_head: int) -> list[float]:
+        """ALiBi's slope of each head: powers of 2^(-max_bias / n) for the first n heads, n the
+        largest power of two; odd powers of that factor's root for the others."""
+        n = 1 << n_head.bit_length() - 1
+        first = [2 ** (-self.max_bias * (h + 1) / n) for h in range(n)]
+        return first + [2 ** (-self.max_bias * (h + 0.5) / n) for h in range(n_head - n)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -394,7 +394,8 @@ def flash_attn_ext(
         rows = np.flatnonzero(seq_ids == seq)
         seen = positions[rows]
         stop = int(seen.max()) + 1
-        first_page = max(0, int(seen.min()) - p.window + 1) // page_size if p.window else 0
+        reach = p.window if p.causal else p.window // 2 + 1
+        first_page = max(0, int(seen.min()) - reach + 1) // page_size if p.window else 0
         pages = block_table[seq, first_page : -(-stop // page_size)]
         keys = _gather(k, pages, t.srcs[1].dtype)
         values = _gather(v, pages, t.srcs[2].dtype)
@@ -426,9 +427,15 @@ def _attend(
     if p.softcap:
         cap = np.float32(p.softcap)
         scores = cap * np.tanh(scores / cap)
-    hidden = columns > seen[:, None]
-    if p.window:
-        hidden |= columns <= seen[:, None] - p.window
+    distance = seen[:, None] - columns
+    if p.max_bias:
+        slopes = np.array(p.slopes(n_head), np.float32)
+        scores -= slopes[:, None, None] * np.abs(distance).astype(np.float32)
+    if p.causal:
+        hidden = (distance < 0) | (distance >= (p.window or np.inf))
+    else:
+        half = p.window // 2 if p.window else np.inf
+        hidden = (columns > seen.max()) | (np.abs(distance) > half)
     scores[:, hidden] = -np.inf
     top = scores.max(axis=-1, keepdims=True)
     if sink is not None:

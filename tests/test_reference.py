@@ -263,17 +263,25 @@ def test_yarn_leaves_fast_pairs_and_stretches_slow_ones() -> None:
 
 
 def _attention(
-    q: Array, k: Array, v: Array, position: int, p: AttentionParams, sink: float | None
+    q: Array, k: Array, v: Array, position: int, p: AttentionParams, sink: float | None, head: int
 ) -> Array:
-    """One query of one head over keys 0..position, in float64."""
-    first = max(0, position - p.window + 1) if p.window else 0
-    s = k[first : position + 1].astype("f8") @ q.astype("f8") * p.scale
+    """One query of one head over the keys that it sees, in float64."""
+    last = position if p.causal else min(len(k) - 1, position + (p.window // 2 or len(k)))
+    before = p.window - 1 if p.causal else p.window // 2
+    first = max(0, position - before) if p.window else 0
+    s = k[first : last + 1].astype("f8") @ q.astype("f8") * p.scale
     if p.softcap:
         s = p.softcap * np.tanh(s / p.softcap)
+    if p.max_bias:
+        s -= SLOPES[head] * np.abs(np.arange(first, last + 1) - position)
     top = max(s.max(), sink) if sink is not None else s.max()
     w = np.exp(s - top)
     total = w.sum() + (np.exp(sink - top) if sink is not None else 0)
-    return (w / total) @ v[first : position + 1].astype("f8")
+    return (w / total) @ v[first : last + 1].astype("f8")
+
+
+SLOPES = [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]
+"""ALiBi's for six heads and a largest bias of 8: 2^-2 ... 2^-8, then 2^-1, 2^-3."""
 
 
 @pytest.mark.parametrize(
@@ -283,6 +291,10 @@ def _attention(
         (AttentionParams(0.3, window=5), False),
         (AttentionParams(0.3, softcap=2.0), False),
         (AttentionParams(0.3), True),
+        (AttentionParams(0.3, causal=False), True),
+        (AttentionParams(0.3, causal=False, window=5), False),
+        (AttentionParams(0.3, max_bias=8.0), False),
+        (AttentionParams(0.3, softcap=2.0, causal=False, max_bias=8.0), True),
     ],
 )
 def test_attention_over_scattered_pages(params: AttentionParams, with_sinks: bool) -> None:
@@ -332,7 +344,7 @@ def test_attention_over_scattered_pages(params: AttentionParams, with_sinks: boo
         s, kv = seq_ids[t], h // (n_head // n_kv)
         sink = float(sinks[h]) if with_sinks else None
         expected = _attention(
-            q[t, h], keys[s][:, kv], values[s][:, kv], int(positions[t]), params, sink
+            q[t, h], keys[s][:, kv], values[s][:, kv], int(positions[t]), params, sink, h
         )
         np.testing.assert_allclose(found[t, h], expected, rtol=2e-5, atol=1e-6)
 

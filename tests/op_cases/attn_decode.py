@@ -34,6 +34,8 @@ class Decode:
     sinks: bool = False
     n_ctx: int = 0
     fused_qkv: bool = False
+    causal: bool = True
+    max_bias: float = 0.0
 
     @property
     def n_page(self) -> int:
@@ -61,7 +63,7 @@ class Decode:
             positions,
             g.input("seq_ids", (1,)),
             g.input("block_table", (1, self.n_page)),
-            AttentionParams(size**-0.5, self.window, self.softcap),
+            AttentionParams(size**-0.5, self.window, self.softcap, self.causal, self.max_bias),
             g.weight("sinks", (n_head,), F32) if self.sinks else None,
         )
 
@@ -138,6 +140,8 @@ CASES = [
     case("softcap and sinks", Decode(200, softcap=2.0, sinks=True)),
     case("softcap and sinks, keys in parts", Decode(600, softcap=2.0, sinks=True, **LONG)),  # type: ignore[arg-type]
     *(unwritten_rows(n) for n in (90, 600)),
+    case("slopes, in steps", Decode(90, max_bias=8.0)),
+    case("both ways, in steps", Decode(90, causal=False)),
     case("fused qkv", Decode(90, (8, 2), 64, fused_qkv=True)),
     case("fused qkv and norms", Decode(90, (8, 2), 64, fused_qkv=True, norms=True)),
 ]

@@ -33,6 +33,8 @@ class Attention:
     sinks: bool = False
     n_ctx: int = 0
     scale: float = 0.0
+    causal: bool = True
+    max_bias: float = 0.0
 
     @property
     def n_page(self) -> int:
@@ -54,7 +56,9 @@ class Attention:
             g.input("positions", (n_tok,)),
             g.input("seq_ids", (n_tok,)),
             g.input("block_table", (len(self.sequences), self.n_page)),
-            AttentionParams(self.scale or d_k**-0.5, self.window, self.softcap),
+            AttentionParams(
+                self.scale or d_k**-0.5, self.window, self.softcap, self.causal, self.max_bias
+            ),
             g.weight("sinks", (n_head,), F32) if self.sinks else None,
         )
 
@@ -183,13 +187,12 @@ def unwritten(n_written: int) -> Draw:
     return draw
 
 
-def poisoned(n_tok: int, dtype: str) -> Case:
-    a = Attention([(90 - n_tok, n_tok)], types=(dtype, dtype), n_ctx=256)
+def poisoned(n_tok: int, dtype: str, causal: bool = True) -> Case:
+    a = Attention([(90 - n_tok, n_tok)], types=(dtype, dtype), n_ctx=256, causal=causal)
     in_order = values(np.arange(a.n_page)[None])
     cache = unwritten(90)
-    return case(
-        f"{dtype}, {n_tok} tokens, unwritten rows", a, block_table=in_order, k=cache, v=cache
-    )
+    how = dtype if causal else f"both ways, {dtype}"
+    return case(f"{how}, {n_tok} tokens, unwritten rows", a, block_table=in_order, k=cache, v=cache)
 
 
 VIEWS = [
@@ -211,4 +214,45 @@ EXTREMES = [
     case("f16, values up to 60000", several(), v=normal(0, 12000)),
 ]
 
-CASES = [*F32_CACHES, *F16_CACHES, *DECODED_CACHES, *VIEWS, *EXTREMES]
+BOTH_WAYS = [
+    *(
+        case(f"both ways, {t}, {name}", several(types=(t, t), causal=False, **options))
+        for t in ("F16", "F32")
+        for name, options in (
+            ("no window", {}),
+            *((f"window of {w}", {"window": w}) for w in (1, 2, 40, 41, 1000)),
+            ("slopes", {"max_bias": 8.0, "heads": (6, 2)}),
+            ("slopes, softcap and window", {"max_bias": 4.0, "softcap": 3.0, "window": 30}),
+        )
+    ),
+    *(
+        case(
+            f"both ways, {t}, long text", Attention([(0, 150), (0, 3)], types=(t, t), causal=False)
+        )
+        for t in ("F16", "F32", "Q8_0")
+    ),
+    case(
+        "both ways, long text, window and slopes",
+        Attention([(0, 150), (0, 3)], causal=False, window=70, max_bias=8.0),
+    ),
+    poisoned(70, "F16", causal=False),
+    case("both ways, one token", Attention([(90, 1)], causal=False, window=64)),
+    case("both ways, wide", Attention([(0, 70)], (2, 1), (256, 256), causal=False, window=20)),
+]
+
+SLOPES = [
+    *(
+        case(f"slopes of {n} heads, {t}", several(heads=(n, kv), types=(t, t), max_bias=8.0))
+        for t in ("F16", "F32")
+        for n, kv in ((1, 1), (4, 4), (12, 4), (40, 40))
+    ),
+    case("slopes, one token", Attention([(300, 1)], (8, 8), (128, 128), max_bias=8.0)),
+    case("slopes, Q8_0, one token", Attention([(300, 1)], types=("Q8_0", "Q8_0"), max_bias=8.0)),
+    case("slopes, wide", Attention([(10, 20)], (4, 1), (576, 512), max_bias=2.0)),
+    case("slopes, sinks and softcap", several(max_bias=4.0, sinks=True, softcap=2.0)),
+]
+
+CASES = [
+    *(*F32_CACHES, *F16_CACHES, *DECODED_CACHES, *VIEWS, *EXTREMES),
+    *(*BOTH_WAYS, *SLOPES),
+]

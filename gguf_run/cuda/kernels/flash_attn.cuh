@@ -20,7 +20,9 @@ struct Attention {
   long long q_stride_tok, q_stride_head;  // elements
   long long k_row_bytes, v_row_bytes;     // from one key to the next
   float scale, softcap;                   // softcap 0: none
-  int window;                             // 0: none
+  float max_bias;                         // of ALiBi; 0: none
+  // Position p sees the keys p + reach - window < key <= p + reach that its sequence has; window 0: all before.
+  int window, reach;
   int n_tok, n_head, n_head_kv;
   int n_page_max, page_size;
   int rows_per_tile, n_split;
@@ -37,11 +39,20 @@ __device__ __forceinline__ float cap_score(const Attention& a, float x) {
   return a.softcap > 0 ? a.softcap * LOG2_E * (1 - 2 / (exp2f(2 * LOG2_E * x) + 1)) : x;
 }
 
-// A block's rows: sequence and position of each, -1 for rows beyond the last.
+// A block's rows: the sequence and the last key that each would see, -1 for rows beyond the last; ALiBi's slope.
 template <int ROWS> struct Rows {
   static constexpr int N = (ROWS + 31) / 32 * 32;  // so that a warp reads them all
-  int sequence[N], position[N];
+  int sequence[N], last[N];
+  float slope[N];
 };
+
+// ALiBi's slope of a head (graph_params.py: slopes), for scores in units of log2.
+__device__ __forceinline__ float alibi_slope(const Attention& a, int head) {
+  int n = 1;
+  while (2 * n <= a.n_head) n *= 2;
+  const float exponent = head < n ? head + 1.0f : head - n + 0.5f;
+  return exp2f(-a.max_bias * exponent / n) * LOG2_E;
+}
 
 // Which rows this block computes.
 struct Tile {
@@ -58,7 +69,8 @@ template <int ROWS> __device__ __forceinline__ Tile begin_tile(
   const Tile t = {first, min(a.rows_per_tile, a.n_tok * group - first), group, head_kv};
   for (int r = threadIdx.x; r < Rows<ROWS>::N; r += blockDim.x) {
     rows.sequence[r] = r < t.n ? seq_ids[t.token(r)] : -1;
-    rows.position[r] = r < t.n ? positions[t.token(r)] : -1;
+    rows.last[r] = r < t.n ? positions[t.token(r)] + a.reach : -1;
+    if (a.max_bias > 0) rows.slope[r] = alibi_slope(a, t.head(r));
   }
   return t;
 }
@@ -66,13 +78,26 @@ template <int ROWS> __device__ __forceinline__ Tile begin_tile(
 // Neighbouring rows of one sequence, and the keys that any of them sees: begin <= key < end.
 struct Segment {
   int sequence, first_row, end_row, begin, end;
-  int lowest;  // the lowest position of its rows
+  int lowest, highest;  // last keys that its rows would see
 };
 
+// The last position that a sequence has in the batch, from one of its tokens on; all lanes of a warp call this.
+__device__ __forceinline__ int last_position(const Attention& a, const int* positions, const int* seq_ids, int token) {
+  const int sequence = seq_ids[token];
+  int highest = 0;
+  for (int from = token;; from += 32) {
+    const int i = from + threadIdx.x % 32;
+    const bool same = i < a.n_tok && seq_ids[i] == sequence;
+    if (same) highest = max(highest, positions[i]);
+    if (!__all_sync(~0u, same)) return warp_max(highest);
+  }
+}
+
 // The segment that starts at first_row; all lanes of a warp call this.
-template <int ROWS> __device__ __forceinline__ Segment segment_at(const Attention& a, const Rows<ROWS>& rows, int first_row) {
+template <int ROWS> __device__ __forceinline__ Segment segment_at(
+    const Attention& a, const Tile& t, const int* positions, const int* seq_ids, const Rows<ROWS>& rows, int first_row) {
   const int lane = threadIdx.x % 32;
-  Segment s = {rows.sequence[first_row], first_row, 0, 0, 0, 0};
+  Segment s = {rows.sequence[first_row], first_row, 0, 0, 0, 0, 0};
   unsigned long long same = 0;
 #pragma unroll
   for (int i = 0; i < Rows<ROWS>::N; i += 32)
@@ -83,11 +108,12 @@ template <int ROWS> __device__ __forceinline__ Segment segment_at(const Attentio
 #pragma unroll
   for (int i = lane; i < Rows<ROWS>::N; i += 32)
     if (i >= first_row && i < s.end_row) {
-      highest = max(highest, rows.position[i]);
-      lowest = min(lowest, rows.position[i]);
+      highest = max(highest, rows.last[i]);
+      lowest = min(lowest, rows.last[i]);
     }
-  s.end = warp_max(highest) + 1;
+  s.highest = warp_max(highest);
   s.lowest = -warp_max(-lowest);
+  s.end = 1 + (a.reach > 0 ? min(s.highest, last_position(a, positions, seq_ids, t.token(first_row))) : s.highest);
   s.begin = a.window > 0 ? max(0, s.lowest - a.window + 1) : 0;
   return s;
 }
@@ -108,8 +134,13 @@ __device__ __forceinline__ long long key_row(const Attention& a, const int* bloc
   return ((long long)page * a.n_head_kv + head_kv) * a.page_size + key % a.page_size;
 }
 
-__device__ __forceinline__ bool sees(const Attention& a, int position, int key) {
-  return key <= position && (a.window <= 0 || key > position - a.window);
+__device__ __forceinline__ bool sees(const Attention& a, const Segment& s, int last, int key) {
+  return key <= last && key < s.end && (a.window <= 0 || key > last - a.window);
+}
+
+// What ALiBi takes from a score.
+__device__ __forceinline__ float alibi(const Attention& a, float slope, int last, int key) {
+  return slope * fabsf((float)(last - a.reach - key));
 }
 
 // What undivided sums are multiplied by in the end. A row that sees nothing gives zeros.

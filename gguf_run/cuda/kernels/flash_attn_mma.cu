@@ -242,14 +242,14 @@ __global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
   const int warp_key = S::KEY_WARPS > 1 ? warp * S::WARP_KEYS : 0, warp_dim = warp / S::ROW_WARPS % S::DIM_WARPS * S::WARP_DIMS;
   Softmax<S> softmax;
   for (int first = 0; first < t.n;) {
-    const Segment s = segment_at(a, rows, first);
+    const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
     const KeyTiles tiles = key_tiles(a, s, S::KEYS);
     const bool row_is_in[2] = {row0 >= first && row0 < s.end_row, row0 + 8 >= first && row0 + 8 < s.end_row};
-    const int seen[2] = {row_is_in[0] ? rows.position[row0] : -1, row_is_in[1] ? rows.position[row0 + 8] : -1};
+    const int seen[2] = {row_is_in[0] ? rows.last[row0] : -1, row_is_in[1] ? rows.last[row0 + 8] : -1};
     const int highest = warp_max(max(seen[0], seen[1]));
     // Keys that every row sees: open_begin <= key < open_end.
     const bool alone = first == 0 && s.end_row >= t.n;
-    const int open_end = alone ? s.lowest + 1 : 0, open_begin = a.window > 0 ? s.end - a.window : 0;
+    const int open_end = alone ? min(s.lowest + 1, s.end) : 0, open_begin = a.window > 0 ? s.highest + 1 - a.window : 0;
     auto copy_tile = [&](int tile) {
       if (tile < tiles.end) {
         const int key0 = tile * S::KEYS;
@@ -295,12 +295,19 @@ __global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
 #pragma unroll
           for (int j = 0; j < 4; j++) score[n][j] = cap_score(a, score[n][j]);
       }
+      if (a.max_bias > 0) {
+#pragma unroll
+        for (int n = 0; n < S::WARP_KEYS / 8; n++)
+#pragma unroll
+          for (int j = 0; j < 4; j++)
+            score[n][j] -= alibi(a, rows.slope[row0 + j / 2 * 8], seen[j / 2], key + n * 8 + lane % 4 * 2 + j % 2);
+      }
       if (key + S::WARP_KEYS > open_end || key0 < open_begin) {
 #pragma unroll
         for (int n = 0; n < S::WARP_KEYS / 8; n++)
 #pragma unroll
           for (int j = 0; j < 4; j++)
-            if (!sees(a, seen[j / 2], key + n * 8 + lane % 4 * 2 + j % 2)) score[n][j] = negative_infinity();
+            if (!sees(a, s, seen[j / 2], key + n * 8 + lane % 4 * 2 + j % 2)) score[n][j] = negative_infinity();
       }
       softmax.take(score);
       softmax.add(score, values + warp_key * S::PITCH_V + warp_dim);

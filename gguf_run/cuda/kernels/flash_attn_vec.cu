@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) flash_attn_ext_f32_vec(
   __syncthreads();
 
   for (int first = 0; first < t.n;) {
-    const Segment s = segment_at(a, rows, first);
+    const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
     const KeyTiles tiles = key_tiles(a, s, n_key);
     for (int tile = tiles.first; tile < tiles.end; tile++) {
       const int key0 = tile * n_key, begin = max(0, s.begin - key0), end = min(n_key, s.end - key0);
@@ -52,10 +52,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) flash_attn_ext_f32_vec(
       for (int i = threadIdx.x; i < ROWS * n_key; i += THREADS) {
         const int row = i / n_key, key = i % n_key;
         float score = negative_infinity();
-        if (row >= first && row < s.end_row && sees(a, rows.position[row], key0 + key)) {
+        if (row >= first && row < s.end_row && sees(a, s, rows.last[row], key0 + key)) {
           score = 0;
           for (int d = 0; d < d_k; d++) score += query[row * d_k + d] * keys[key * (d_k + 1) + d];
           score = cap_score(a, score);
+          if (a.max_bias > 0) score -= alibi(a, rows.slope[row], rows.last[row], key0 + key);
         }
         weight[i] = score;
       }

@@ -13,7 +13,7 @@ from gguf_run.cuda.ops.rope import factors_of, rope_struct
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS
 from gguf_run.cuda.tuning import BULK, GENERIC
 from gguf_run.fusion import producer
-from gguf_run.graph import F32, Kind, NormParams, RopeParams, Tensor
+from gguf_run.graph import F32, AttentionParams, Kind, NormParams, RopeParams, Tensor
 from gguf_run.plan import Step
 
 CACHES = ("F16", "Q8_0")
@@ -118,11 +118,15 @@ def _are_heads(x: Tensor) -> bool:
 
 
 def _fits(out: Tensor, keys: Tensor, values: Tensor) -> bool:
-    """Whether there are kernels for these types and sizes."""
+    """Whether there are kernels for these types, sizes and parameters."""
+    p = out.params
+    assert isinstance(p, AttentionParams)
     group = out.shape[1] // keys.shape[1]
     sets = keys.shape[1] * -(-group // min(group, SETS[-1]))
     return (
-        keys.dtype is values.dtype
+        p.causal
+        and not p.max_bias
+        and keys.dtype is values.dtype
         and keys.dtype.name in CACHES
         and keys.shape == values.shape
         and keys.is_contiguous

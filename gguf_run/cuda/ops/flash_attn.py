@@ -21,6 +21,8 @@ COMBINE = kernel_module("flash_attn_combine.cu", ["flash_attn_combine_f32"])
 VEC_ROWS, VEC_COLUMNS, VEC_BLOCK = 16, 128, 128
 MOST_PARTS = 128
 """Parts of the keys: more would cost the merge more than they spread."""
+EVERYTHING = 1 << 30
+"""Keys ahead of a position that sees all of its sequence."""
 VEC_BLOCKS, MMA_BLOCKS = 4, 2
 """Blocks that a multiprocessor runs at once: the parts of the keys make one such round."""
 
@@ -160,8 +162,10 @@ def attention_struct(t: Tensor, c: Choice) -> bytes:
     p = t.params
     assert isinstance(p, AttentionParams)
     strides = [*q.strides[:2], _row_bytes(k), _row_bytes(v)]
+    window, reach = _sight(p)
     sizes = [
-        p.window,
+        window,
+        reach,
         *q.shape[:2],
         k.shape[1],
         block_table.shape[1],
@@ -169,7 +173,15 @@ def attention_struct(t: Tensor, c: Choice) -> bytes:
         c.rows,
         c.n_split,
     ]
-    return struct.pack("<4q 2f 8i", *strides, p.scale, p.softcap, *sizes)
+    return struct.pack("<4q 3f 9i", *strides, p.scale, p.softcap, p.max_bias, *sizes)
+
+
+def _sight(p: AttentionParams) -> tuple[int, int]:
+    """How many neighbouring keys a position sees, 0 for no bound; how many of them lie ahead."""
+    if p.causal:
+        return p.window, 0
+    half = p.window // 2
+    return (2 * half + 1, half) if p.window else (0, EVERYTHING)
 
 
 def _row_bytes(cache: Tensor) -> int:
