@@ -98,7 +98,7 @@ class GraphSource:
         """The graph of one batch shape; `ModelError` where the file's tensors do not fit."""
         builder = Builder(self.hp, self.weights, batch, self.cache)
         builder.g.output(self.build(builder))
-        return builder.g
+        return builder.hidden_graph() if batch.hidden else builder.g
 
     def greedy_graph(self, batch: BatchShape) -> Graph:
         """As `graph`, but its outputs are the likeliest tokens and their log probabilities."""
@@ -178,6 +178,7 @@ class Engine:
         work: List[tuple[Sequence, list[int]]],
         every_row: bool = False,
         meanwhile: Meanwhile | None = None,
+        hidden: bool = False,
     ) -> Floats:
         """Append tokens to each sequence and run them as one batch.
 
@@ -185,9 +186,10 @@ class Engine:
             work: sequences, each at most once, with their new tokens (at least one each).
             every_row: logits of every token, else of each sequence's last.
             meanwhile: called while a device works; not called where there is none.
+            hidden: states behind the last norm in place of logits.
 
         Returns:
-            float32 (n_out, n_vocab), in the order of `work`.
+            float32 (n_out, n_vocab), or (n_out, n_embd), in the order of `work`.
 
         Raises:
             ModelError: a token is no token, or a sequence has no room; nothing has changed then.
@@ -207,14 +209,18 @@ class Engine:
             raise
         for seq, tokens in work:
             inputs.add_state(seq, len(tokens))
-        shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows))
+        shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows), hidden)
         return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)), meanwhile)
 
-    def evaluate(self, seq: Sequence, tokens: list[int], every_row: bool = False) -> Floats:
-        """Append `tokens` (at least one) in chunks of `n_batch` -> logits of the last or of all."""
+    def evaluate(
+        self, seq: Sequence, tokens: list[int], every_row: bool = False, hidden: bool = False
+    ) -> Floats:
+        """Append `tokens` (at least one) in chunks of `n_batch` -> logits of the last or of all, or
+        their states as in `forward`."""
         rows = []
         for start in range(0, len(tokens), self.n_batch):
-            rows.append(self.forward([(seq, tokens[start : start + self.n_batch])], every_row))
+            work = [(seq, tokens[start : start + self.n_batch])]
+            rows.append(self.forward(work, every_row, hidden=hidden))
         return np.concatenate(rows) if every_row else rows[-1]
 
     def follow(

@@ -16,6 +16,7 @@ from gguf_run.arch import CacheShape, find_architecture
 from gguf_run.backends import Progress, open_backend
 from gguf_run.chat import ChatTemplate
 from gguf_run.drawers import Drawers
+from gguf_run.embedding import embed, pooling_of
 from gguf_run.engine import Engine, GraphSource
 from gguf_run.errors import ModelError
 from gguf_run.generation import Generation, check_stops
@@ -143,6 +144,35 @@ class Model:
             return self.engine.evaluate(seq, [int(token) for token in ids], every_row=True)
         finally:
             seq.close()
+
+    def embed(
+        self,
+        texts: str | Iterable[str | Sequence[int]],
+        pooling: str | None = None,
+        normalize: bool = True,
+    ) -> npt.NDArray[np.float32]:
+        """Embeddings of one text or several, float32 (n_texts, n_embd).
+
+        Texts get the special tokens that the model wants around them, and run side by side as far
+        as a step and the cache have room.
+
+        Args:
+            texts: each a text, or token ids as they are.
+            pooling: which of a text's tokens make its vector: "mean" of all, "cls" for the first,
+                "last"; "none" gives a row for each token (n_tokens, n_embd), those of all texts one
+                after another. Default: what the file says (`<arch>.pooling_type`), else "mean".
+            normalize: scale rows to length 1.
+
+        Raises `ModelError` where a text has no tokens or more than the context.
+        """
+        texts = [texts] if isinstance(texts, str) else texts
+        ids = [
+            self.tokenize(text, parse_special=True)
+            if isinstance(text, str)
+            else [int(token) for token in text]
+            for text in texts
+        ]
+        return embed(self.engine, ids, pooling_of(self.hparams, pooling), normalize)
 
     def generate(
         self,

@@ -128,3 +128,13 @@ def check_cache_types(device: str, folder: Path) -> None:
         # A value at the edge of a quantisation step may fall to either side.
         tolerance = LOGITS_NMSE if kind in ("F32", "F16") else 1e-2
         assert nmse(*results) <= tolerance, kind
+
+
+def check_embeddings(device: str) -> None:
+    """Embeddings of texts side by side are near the reference's with the same cache."""
+    texts = [*DEMO_PROMPTS, DEMO_PROMPTS[-1] * 4]
+    results = []
+    for where in (device, "cpu"):
+        with Model(DEMO_MODEL, where, cache_type_k="F16", cache_type_v="F16") as model:
+            results.append(model.embed(texts))
+    assert nmse(*results) <= LOGITS_NMSE

@@ -99,7 +99,7 @@ def head(b: Builder, x: Tensor, norm: Norm = rms_norm, name: str = "output_norm"
 
     `name` is that of the last norm's tensors.
     """
-    x = norm(b, b.g.get_rows(x, b.out_rows), name)
+    x = b.hidden = norm(b, b.g.get_rows(x, b.out_rows), name)
     tied = not b.has("output.weight")
     w = b.weight("token_embd.weight" if tied else "output.weight", b.hp.n_vocab, b.hp.n_embd)
     logits = b.g.mul_mat(w, x)

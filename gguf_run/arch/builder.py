@@ -15,11 +15,15 @@ from gguf_run.weights import WeightTable
 
 @dataclass(frozen=True, slots=True)
 class BatchShape:
-    """The sizes that a graph is built for: tokens, sequences, rows whose logits are wanted."""
+    """The sizes that a graph is built for: tokens, sequences, rows whose logits are wanted.
+
+    With `hidden` it ends with the states that logits are made of.
+    """
 
     n_tok: int
     n_seq: int = 1
     n_out: int = 1
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,25 @@ class CacheShape:
 
 @dataclass(slots=True)
 class Builder:
-    """One graph under construction. Weights are asked for by name and checked for shape."""
+    """One graph under construction. Weights are asked for by name and checked for shape.
+
+    `hidden` are the states (n_out, n_embd) of the wanted rows behind the last norm, once known.
+    """
 
     hp: HParams
     weights: WeightTable
     batch: BatchShape
     cache: CacheShape
     g: Graph = field(default_factory=Graph)
+    hidden: Tensor | None = None
+
+    def hidden_graph(self) -> Graph:
+        """The graph up to `hidden`, its output: without what logits alone need."""
+        assert self.hidden is not None
+        tensors = self.g.tensors[: self.g.tensors.index(self.hidden) + 1]
+        read = {source for tensor in tensors for source in tensor.srcs}
+        leaves = {leaf.name: leaf for leaf in self.g.leaves if leaf in read}
+        return Graph(tensors, [self.hidden], leaves)
 
     def weight(self, name: str, *shape: int) -> Tensor:
         """The tensor `name` of the file; `ModelError` if missing or of another shape."""

@@ -45,6 +45,10 @@ def test_every_cache_type_works(tmp_path: Path) -> None:
     model_contract.check_cache_types(DEVICE, tmp_path)
 
 
+def test_embeddings_are_the_references() -> None:
+    model_contract.check_embeddings(DEVICE)
+
+
 def test_any_order_that_keeps_the_edges_gives_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,9 +32,12 @@ def _collect_log(_level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
 
 
 class Oracle:
-    """One model file open in llama.cpp, every pass from an empty cache; a context manager."""
+    """One model file open in llama.cpp, every pass from an empty cache; a context manager.
 
-    def __init__(self, path: Path, n_ctx: int) -> None:
+    With `pooling`, by llama.cpp's number, it gives embeddings.
+    """
+
+    def __init__(self, path: Path, n_ctx: int, pooling: int | None = None) -> None:
         _log.clear()
         llama_cpp.llama_log_set(_collect_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
@@ -49,6 +52,10 @@ class Oracle:
         settings.n_threads = settings.n_threads_batch = 1
         settings.flash_attn_type = FLASH_ATTENTION_OFF
         settings.type_k = settings.type_v = int(gguf.GGMLQuantizationType.F32)
+        if pooling is not None:
+            settings.embeddings = True
+            settings.pooling_type = pooling
+        self._pooled = bool(pooling)
         context = llama_cpp.llama_init_from_model(model, settings)
         if not context:
             llama_cpp.llama_model_free(model)
@@ -57,6 +64,7 @@ class Oracle:
         self.log = "".join(_log)
         self.vocab = llama_cpp.llama_model_get_vocab(model)
         self.n_vocab = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.n_embd = llama_cpp.llama_model_n_embd(model)
 
     def __enter__(self) -> Oracle:
         return self
@@ -76,6 +84,18 @@ class Oracle:
         self._decode(tokens, 0)
         rows = [llama_cpp.llama_get_logits_ith(self._context, i) for i in range(len(tokens))]
         return np.stack([np.ctypeslib.as_array(row, (self.n_vocab,)) for row in rows])
+
+    def embedding(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The embedding of a text (1, n_embd), or without pooling of its tokens (n_tok, n_embd)."""
+        self._clear()
+        self._decode(tokens, 0)
+        if self._pooled:
+            rows = [llama_cpp.llama_get_embeddings_seq(self._context, 0)]
+        else:
+            rows = [
+                llama_cpp.llama_get_embeddings_ith(self._context, i) for i in range(len(tokens))
+            ]
+        return np.stack([np.ctypeslib.as_array(row, (self.n_embd,)) for row in rows])
 
     def greedy(self, prompt: Sequence[int], n: int) -> tuple[list[int], float]:
         """The likeliest tokens after `prompt`, `n` or up to an end-of-generation token, and their
