@@ -20,6 +20,15 @@ def block_table(pages: List[list[int]], n_page_max: int) -> npt.NDArray[np.int32
     return table
 
 
+def page_tables(seq: Sequence, n_page_max: int) -> dict[str, npt.NDArray[np.int32]]:
+    """The block tables of a batch of `seq` alone, by leaf name."""
+    tables = {"block_table": block_table([seq.pages], n_page_max)}
+    if seq.window is not None:
+        pages = [[0] * seq.window.first + seq.window.pages]
+        tables["block_table_window"] = block_table(pages, n_page_max)
+    return tables
+
+
 @dataclass(slots=True)
 class BatchInputs:
     """The input tensors of one batch, gathered sequence by sequence."""

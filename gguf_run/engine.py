@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
-from gguf_run.batch import BatchInputs, block_table
+from gguf_run.batch import BatchInputs
+from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
 from gguf_run.graph import Graph
 from gguf_run.hparams import HParams
@@ -30,9 +31,6 @@ Floats = npt.NDArray[np.float32]
 Meanwhile = Callable[[], None]
 """What the host may do while a device works; where there is no device, it is not called."""
 
-UNREAD = -1
-"""Stands for a token that the device has drawn and the host has not read."""
-
 MAX_EXECUTABLES = 16
 """Batch shapes kept ready; prompts end in chunks of any length, so the oldest must go."""
 
@@ -44,19 +42,6 @@ class Executable(Protocol):
         self, inputs: Mapping[str, npt.NDArray[Any]], meanwhile: Meanwhile | None = None
     ) -> Floats:
         """Run one step -> logits (n_out, n_vocab); `meanwhile` is called while a device works."""
-
-
-class DecodeLoop(Protocol):
-    """Steps of one token a sequence that feed each other on the device."""
-
-    def begin(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Set the inputs of the first step."""
-
-    def start(self, block_table: npt.NDArray[Any]) -> None:
-        """Start a step; the table has a page for its successor's token, too."""
-
-    def read(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-        """Tokens and log probabilities of the oldest step that has not been read."""
 
 
 class Backend(Protocol):
@@ -232,44 +217,13 @@ class Engine:
         A step is already running when the token that it evaluates is given; closing the iterator
         takes it back, so that `seq` ends before the last token given.
         """
-        if self.states.n_state or self.window_pool.n_page:
-            # A state that has run a step too far could not be taken back; of slots, the device
-            # moves on those of the layers that see all keys.
+        if seq.state is not None and not seq.state.can_alternate:
             return None
         if self._loop is None:
             plan = self.backend.plan(self.source.greedy_graph(BatchShape(1)), self.fuse)
             self._loop = (self.backend.prepare_loop(plan),)
         loop = self._loop[0]
-        return None if loop is None else self._follow(loop, seq, token, limit)
-
-    def _follow(
-        self, loop: DecodeLoop, seq: Sequence, token: int, limit: int
-    ) -> Generator[tuple[int, float], None, None]:
-        n_page_max = pages_for(self.n_ctx)
-        inputs = BatchInputs()
-        inputs.add(seq, [token], seq.append([token]), every_row=False)
-        loop.begin(inputs.arrays(n_page_max))
-        seq.reserve(len(seq) + 1)
-        loop.start(block_table([seq.pages], n_page_max))
-        running = 1
-        try:
-            for n in range(1, limit + 1):
-                if n < limit and seq.n_left:
-                    seq.append([UNREAD])
-                    seq.reserve(len(seq) + 1)
-                    loop.start(block_table([seq.pages], n_page_max))
-                    running += 1
-                if not running:
-                    return
-                tokens, log_probs = loop.read()
-                running -= 1
-                if running:
-                    seq.tokens[-1] = int(tokens[0])
-                yield int(tokens[0]), float(log_probs[0])
-        finally:
-            if running:
-                loop.read()
-                seq.rollback(len(seq) - 1)
+        return None if loop is None else follow(loop, seq, token, limit)
 
     def close(self) -> None:
         """Free the device's memory."""

@@ -99,6 +99,10 @@ class WindowPages:
         while self.pages and self.first < keep:
             self.pool.drop(self.pages.pop(0))
             self.first += 1
+        self.extend(stop)
+
+    def extend(self, stop: int) -> None:
+        """Take the pages of the tokens up to `stop`; `ModelError` where the pool has too few."""
         while self.first + len(self.pages) < pages_for(stop):
             self.pages.append(self.pool.take())
 
@@ -181,8 +185,11 @@ class Sequence:
 
         Raises `ModelError` where the pool has too few.
         """
-        while len(self.pages) < pages_for(min(n_tok, self.n_ctx)):
+        n_tok = min(n_tok, self.n_ctx)
+        while len(self.pages) < pages_for(n_tok):
             self.pages.append(self.pool.take())
+        if self.window is not None:
+            self.window.extend(n_tok)
 
     def rollback(self, n_tok: int) -> None:
         """Forget all but the first `n_tok` tokens, or more: a recurrent state goes back to the last

@@ -1,8 +1,8 @@
 """Recurrent state beside the KV cache: which rows of the state caches belong to which sequence.
 
 A state holds a whole past and can't be rolled back. So a sequence that goes on after several tokens
-at once keeps the row from before and writes to another: it can go back to that length. All layers
-share the row numbers.
+at once keeps the row from before and writes to another: it can go back to that length. Steps that
+may turn out to be one too many alternate between two rows. All layers share the row numbers.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from gguf_run.errors import ModelError
 
-STATES_PER_SEQUENCE = 2
-"""A sequence's own, and the one that it can go back to."""
+STATES_PER_SEQUENCE = 3
+"""A sequence's own, the one that it can go back to, and another to alternate with."""
 
 ZEROS = -1
 """In place of a row to read: begin with zeros."""
@@ -55,6 +55,9 @@ class SequenceState:
     _kept: tuple[int, int] | None = field(init=False, default=None)
     """Row and length to go back to."""
     _worth_keeping: bool = field(init=False, default=False)
+    _spare: int | None = field(init=False, default=None)
+    """While steps alternate: the row that the next one writes. From the second one on it holds the
+    state before the last token, from the first one where that state is not kept."""
 
     def __post_init__(self) -> None:
         self._row = self.pool.take()
@@ -74,8 +77,57 @@ class SequenceState:
         if spare is not None:
             self._kept, self._row = (self._row, self.length), spare
 
+    @property
+    def can_alternate(self) -> bool:
+        """Whether there are rows enough for `begin`."""
+        return self._n_missing() <= self.pool.n_free
+
+    def _n_missing(self) -> int:
+        """Rows that `begin` takes: one, and another where the present one is to be kept."""
+        keeps = self.length > 0 and self._worth_keeping
+        return 1 + keeps - (keeps and self._kept is not None)
+
+    def begin(self) -> tuple[int, int, int]:
+        """Go a token on, the first of many each of which can be taken back until the next -> the
+        rows that the step reads (or `ZEROS`), writes, and that the next step writes.
+
+        `rollback` or `end` ends that.
+        """
+        before, read = self._row, self._row if self.length else ZEROS
+        if self.length and self._worth_keeping:
+            self._row = self._kept[0] if self._kept else self.pool.take()
+            self._kept = before, self.length
+            self._spare = self.pool.take()
+        else:
+            self._row, self._spare = self.pool.take(), before
+        self.length += 1
+        self._worth_keeping = False
+        return read, self._row, self._spare
+
+    def go_on(self) -> None:
+        """Go another token on: the step reads the row that the last one has written, and writes the
+        spare one, which these two exchange."""
+        assert self._spare is not None
+        self._row, self._spare = self._spare, self._row
+        self.length += 1
+
+    def end(self) -> None:
+        """Give the spare row back: no token can be taken back by itself any more."""
+        if self._spare is not None:
+            self.pool.give(self._spare)
+            self._spare = None
+
+    def _take_back(self, n_tok: int) -> None:
+        """Go back to `n_tok` tokens if that is one less and alternating has left their state."""
+        is_kept = self._kept is not None and self._kept[1] == n_tok
+        if self._spare is not None and 0 < n_tok == self.length - 1 and not is_kept:
+            self._row, self._spare = self._spare, self._row
+            self.length = n_tok
+
     def rollback(self, n_tok: int) -> int:
         """Go back to `n_tok` tokens or fewer -> how many they are; 0 begins anew."""
+        self._take_back(n_tok)
+        self.end()
         if self.length <= n_tok:
             return n_tok
         kept, self._kept = self._kept, None

@@ -85,3 +85,39 @@ def test_rows_are_neither_lost_nor_given_twice(moves: list[tuple[bool, int]]) ->
     for state in states:
         state.close()
     assert sorted(pool.take() for _ in range(pool.n_free)) == [0, 1, 2, 3, 4]
+
+
+def test_alternating_steps_keep_the_state_before_the_last_token() -> None:
+    state = SequenceState(StatePool(2))
+    _, own = state.advance(1)
+    read, written, spare = state.begin()
+    assert (read, spare) == (own, own)
+    assert state.rollback(1) == 1
+    assert state.advance(1) == (own, own)
+    read, written, spare = state.begin()
+    state.go_on()
+    assert state.rollback(3) == 3
+    assert state.advance(1) == (written, written)
+
+
+def test_alternating_steps_leave_what_was_kept_of_the_prompt() -> None:
+    pool = StatePool(3)
+    state = SequenceState(pool)
+    _, prompt_row = state.advance(7)
+    rows = state.begin()
+    assert rows[0] == prompt_row
+    assert len(set(rows)) == 3
+    for _ in range(4):
+        state.go_on()
+    state.end()
+    assert state.length == 12
+    assert pool.n_free == 1
+    assert state.rollback(7) == 7
+    assert state.advance(1)[0] == prompt_row
+
+
+def test_alternating_needs_a_row_more() -> None:
+    state = SequenceState(StatePool(2))
+    assert state.can_alternate
+    state.advance(7)
+    assert not state.can_alternate

@@ -14,10 +14,36 @@ import numpy.typing as npt
 from gguf_run.cuda.device import Buffer, Device, Event
 from gguf_run.cuda.executable import CudaExecutable
 from gguf_run.cuda.lowering import kernel_module
+from gguf_run.cuda.staging import Inputs
+from gguf_run.graph import I32, Graph
 
 ADVANCE = kernel_module("advance.cu", ["advance_i32"])
 AHEAD = 2
 """Steps whose tokens may be unread."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Table:
+    """A block table on the device, sent when it has changed, in order with the steps."""
+
+    def __init__(self, device: Device, buffer: Buffer) -> None:
+        self._device = device
+        self._buffer = buffer
+        self._host = device.pinned(buffer.n_bytes)
+        self._sent: Event | None = None
+        self.content: npt.NDArray[Any] | None = None
+        """What the device has, or will have."""
+
+    def send(self, content: npt.NDArray[Any]) -> None:
+        """Let the steps from now on see `content`."""
+        if self.content is not None and np.array_equal(content, self.content):
+            return
+        if self._sent is not None:
+            self._sent.synchronize()
+        self.content = content.copy()
+        self._host[:] = self.content.reshape(-1).view(np.uint8)
+        self._sent = self._device.upload_async(self._buffer, self._host)
 
 
 class CudaDecodeLoop:
@@ -41,20 +67,31 @@ class CudaDecodeLoop:
         self._slots = [[device.pinned(size) for _ in self._outputs] for _ in range(AHEAD)]
         self._free = deque(self._slots)
         self._unread: deque[tuple[list[npt.NDArray[np.uint8]], Event]] = deque()
-        self._table: npt.NDArray[Any] | None = None
-        self._table_sent: Event | None = None
-        self._table_host = device.pinned(executable.inputs.buffers["block_table"].n_bytes)
+        inputs = executable.inputs.buffers
+        self._tables = {
+            name: Table(device, inputs[name])
+            for name in ("block_table", "block_table_window")
+            if name in inputs
+        }
+        sizes = [inputs[name].n_bytes // 4 // self._n_tok for name in self._tables]
+        self._n_page_max = max(sizes, default=0)
+        has_state = "state_in" in inputs
+        self._own = Inputs(
+            device, [Graph().input("state_spare", (self._n_tok,), I32)] if has_state else []
+        )
 
-    def begin(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    def begin(self, inputs: Arrays) -> None:
         """Set the inputs of the first step; all steps before must have been read."""
         assert not self._unread
         self._executable.load(inputs)
-        self._table = inputs["block_table"].copy()
+        self._own.send(inputs)
+        for name, table in self._tables.items():
+            table.content = inputs[name].copy()
 
-    def start(self, block_table: npt.NDArray[Any]) -> None:
-        """Put a step into the stream. `block_table` holds the page of its successor, too."""
-        if self._table is None or not np.array_equal(block_table, self._table):
-            self._send_table(block_table)
+    def start(self, tables: Arrays) -> None:
+        """Put a step into the stream. `tables` hold the page of its successor, too."""
+        for name, table in self._tables.items():
+            table.send(tables[name])
         self._executable.start()
         self._move_on()
         slot = self._free.popleft()
@@ -73,25 +110,18 @@ class CudaDecodeLoop:
         self._free.append(slot)
         return tokens, log_probs
 
-    def _send_table(self, block_table: npt.NDArray[Any]) -> None:
-        """Copy the table, in order with the steps."""
-        if self._table_sent is not None:
-            self._table_sent.synchronize()
-        self._table = block_table.copy()
-        self._table_host[:] = self._table.reshape(-1).view(np.uint8)
-        target = self._executable.inputs.buffers["block_table"]
-        self._table_sent = self._device.upload_async(target, self._table_host)
-
     def _move_on(self) -> None:
-        buffers = self._executable.inputs.buffers
-        assert self._table is not None
+        buffers = {**self._executable.inputs.buffers, **self._own.buffers}
         self._device.launch(
             self._advance,
             -(-self._n_tok // 128),
             128,
             [
                 self._outputs[0][0],
-                *(buffers[name] for name in ("tokens", "positions", "slots", "seq_ids")),
-                *(buffers["block_table"], self._n_tok, self._table.shape[1], self._page_size),
+                *(buffers[name] for name in ("tokens", "positions", "seq_ids")),
+                *(buffers.get(name) for name in ("slots", "block_table")),
+                *(buffers.get(name) for name in ("slots_window", "block_table_window")),
+                *(buffers.get(name) for name in ("state_in", "state_out", "state_spare")),
+                *(self._n_tok, self._n_page_max, self._page_size),
             ],
         )

@@ -1,0 +1,83 @@
+"""Tokens that a device draws by itself: the host's part of the loop.
+
+Each step's token is the next one's input without the host, which reads a token while the step that
+evaluates it runs. So a step may turn out to be one too many, and is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gguf_run.batch import BatchInputs, page_tables
+from gguf_run.kv_cache import Sequence, pages_for
+
+UNREAD = -1
+"""Stands for a token that the device has drawn and the host has not read."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class DecodeLoop(Protocol):
+    """Steps of one token a sequence that feed each other on the device."""
+
+    def begin(self, inputs: Arrays) -> None:
+        """Set the inputs of the first step and, under the name "state_spare", the rows (n_seq,) of
+        recurrent states that the second one writes."""
+
+    def start(self, tables: Arrays) -> None:
+        """Start a step; the block tables, by leaf name, have a page for its successor's token."""
+
+    def read(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Tokens and log probabilities of the oldest step that has not been read."""
+
+
+def follow(
+    loop: DecodeLoop, seq: Sequence, token: int, limit: int
+) -> Generator[tuple[int, float], None, None]:
+    """Tokens after `token` with their log probabilities, at most `limit`; see `Engine.follow`."""
+    n_page_max = pages_for(seq.n_ctx)
+    n_running = 0
+    try:
+        loop.begin(_first_inputs(seq, token, n_page_max))
+        _start(loop, seq, n_page_max)
+        n_running = 1
+        for n in range(1, limit + 1):
+            if n < limit and seq.n_left:
+                seq.append([UNREAD])
+                if seq.state is not None:
+                    seq.state.go_on()
+                _start(loop, seq, n_page_max)
+                n_running += 1
+            if not n_running:
+                return
+            tokens, log_probs = loop.read()
+            n_running -= 1
+            if n_running:
+                seq.tokens[-1] = int(tokens[0])
+            yield int(tokens[0]), float(log_probs[0])
+    finally:
+        if n_running:
+            loop.read()
+            seq.rollback(len(seq) - 1)
+        if seq.state is not None:
+            seq.state.end()
+
+
+def _first_inputs(seq: Sequence, token: int, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
+    inputs = BatchInputs()
+    inputs.add(seq, [token], seq.append([token]), every_row=False)
+    spare = []
+    if seq.state is not None:
+        read, written, next_written = seq.state.begin()
+        inputs.states.append((read, written))
+        spare.append(next_written)
+    return inputs.arrays(n_page_max) | {"state_spare": np.array(spare, np.int32)}
+
+
+def _start(loop: DecodeLoop, seq: Sequence, n_page_max: int) -> None:
+    seq.reserve(len(seq) + 1)
+    loop.start(page_tables(seq, n_page_max))
