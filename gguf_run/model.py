@@ -43,7 +43,7 @@ class Model:
         n_batch: the most tokens that are evaluated in one step.
         n_parallel: sequences that may be open at once, with `n_ctx` tokens each.
         cache_type_k, cache_type_v: types of the KV cache, of `CACHE_TYPES`; default: F16 on a GPU,
-            F32 on the CPU.
+            F32 on the CPU and for the vectors of latent attention, whose type is `cache_type_k`.
         fuse, use_graphs: turn the fusion of ops, and CUDA graphs, off to look for a fault.
         progress: called as progress(what, done, total) while the model loads.
 
@@ -78,6 +78,9 @@ class Model:
             n_ctx=n_ctx,
             type_k=_cache_type(cache_type_k or backend.default_cache_type),
             type_v=_cache_type(cache_type_v or backend.default_cache_type),
+            # All heads read one small vector, so all have the same rounding error of it: in F16 it
+            # is large enough to change which experts a token goes to.
+            type_latent=_cache_type(cache_type_k or "F32"),
             n_state=STATES_PER_SEQUENCE * n_parallel,
             n_page_window=window_pages(self.hparams.window, n_batch, n_ctx) * n_parallel,
         )

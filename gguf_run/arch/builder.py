@@ -28,7 +28,8 @@ class BatchShape:
 
 @dataclass(frozen=True, slots=True)
 class CacheShape:
-    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V.
+    """Room and types of the KV cache: pages of all sequences, tokens of one, types of K and V, and
+    of the vectors that latent attention keeps in their place.
 
     `n_state` is how many recurrent states there are, in models that have them; `n_page_window` how
     many pages in layers that see a window, 0 where these have as many as all others.
@@ -38,6 +39,7 @@ class CacheShape:
     n_ctx: int
     type_k: QuantType
     type_v: QuantType
+    type_latent: QuantType
     n_state: int = 0
     n_page_window: int = 0
 
@@ -146,6 +148,10 @@ class Builder:
         """Values of layer `il` (n_page, n_head_kv, PAGE_SIZE, head_dim)."""
         n_page = self._n_page(window)
         return self._cache(f"cache_v.{il}", n_page, n_head_kv, head_dim, self.cache.type_v)
+
+    def cache_latent(self, il: int, width: int) -> Tensor:
+        """Latent vectors of layer `il` (n_page, 1, PAGE_SIZE, width)."""
+        return self._cache(f"cache_k.{il}", self.cache.n_page, 1, width, self.cache.type_latent)
 
     def _n_page(self, window: int) -> int:
         return (self.cache.n_page_window if window else 0) or self.cache.n_page

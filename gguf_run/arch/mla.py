@@ -116,7 +116,7 @@ def _absorbed(
     v_b = b.weight(f"blk.{il}.attn_v_b.weight", n_head, m.n_value, m.n_latent)
     q = warmed(b, g.concat(g.mul_mat_batched(k_b, q_nope), q_rot))
     row = g.concat(heads(b, c, m.n_latent), k_rot)
-    keys = g.set_rows(b.cache_k(il, 1, m.n_latent + m.n_rot), row, b.slots())
+    keys = g.set_rows(b.cache_latent(il, m.n_latent + m.n_rot), row, b.slots())
     values = g.view(keys, 0, m.n_latent)
     found = g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, b.block_table(), m.scores)
     return g.mul_mat_batched(v_b, found)

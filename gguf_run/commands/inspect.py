@@ -60,7 +60,7 @@ def _plan(file: GGUFFile, n_tok: int, n_ctx: int, fuse: bool) -> Plan:
     build = find_architecture(hp.arch, source)
     n_ctx = n_ctx or hp.n_ctx_train
     f16 = quant_type("F16")
-    cache = CacheShape(pages_for(n_ctx), n_ctx, f16, f16)
+    cache = CacheShape(pages_for(n_ctx), n_ctx, f16, f16, quant_type("F32"))
     graphs = GraphSource(build, hp, WeightTable.from_gguf(file), cache)
     return make_plan(graphs.graph(BatchShape(n_tok)), FUSIONS if fuse else ())
 

@@ -101,6 +101,11 @@ F32_CACHES = [
     case("f32, odd head size", Attention([(66, 3)], (3, 1), (20, 12), ("F32", "F32"))),
     case("f32, wide values", Attention([(40, 1)], (2, 1), (16, 300), ("F32", "F32"))),
     case("f32, keys in parts", Attention([(300, 1)], (3, 1), (32, 32), ("F32", "F32"))),
+    *(
+        case(f"f32, {n} keys a tile", Attention([(70, 6), (0, 5)], (4, 1), d, ("F32", "F32")))
+        for n, d in ((16, (576, 512)), (8, (1000, 130)), (4, (1100, 20)))
+    ),
+    case("f32, latent, one token", Attention([(150, 1)], (16, 1), (576, 512), ("F32", "F32"))),
     case("f32, odd parts", Attention([(190, 1)], (1, 1), (12, 13), ("F32", "F32"))),
 ]
 

@@ -15,10 +15,19 @@ from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
 from gguf_run.graph import AttentionParams, Tensor
 from gguf_run.plan import Step
 
-VEC = kernel_module("flash_attn_vec.cu", ["flash_attn_ext_f32_vec"])
+VEC_COLUMNS = (1, 4)
+"""Columns of V that a thread has."""
+
+
+def _vec(columns: int) -> str:
+    return f"flash_attn_ext_f32_vec<{columns}>"
+
+
+VEC = kernel_module("flash_attn_vec.cu", [_vec(n) for n in VEC_COLUMNS])
 COMBINE = kernel_module("flash_attn_combine.cu", ["flash_attn_combine_f32"])
 
-VEC_ROWS, VEC_COLUMNS, VEC_BLOCK = 16, 128, 128
+VEC_ROWS, VEC_BLOCK = 16, 128
+VEC_WEIGHT_PITCH = VEC_ROWS + 4
 MOST_PARTS = 128
 """Parts of the keys: more would cost the merge more than they spread."""
 EVERYTHING = 1 << 30
@@ -53,8 +62,7 @@ def choose(device: Device, t: Tensor) -> Choice:
     if fit:
         wanted = device.n_sm * min(MMA_BLOCKS, fit.n_block)
         return Choice(rows, n_tile, _parts(t, wanted, n_tile * k.shape[1]), fit)
-    columns = -(-t.shape[2] // VEC_COLUMNS)
-    n_split = _parts(t, device.n_sm * VEC_BLOCKS, n_tile * k.shape[1] * columns)
+    n_split = _parts(t, device.n_sm * VEC_BLOCKS, n_tile * k.shape[1] * _vec_blocks(t))
     return Choice(rows, n_tile, n_split, None, _vec_keys(device, q.shape[2]))
 
 
@@ -77,15 +85,30 @@ def _parts(t: Tensor, wanted: int, n_block: int) -> int:
 
 
 def _vec_keys(device: Device, d_k: int) -> int:
-    """Keys a tile of the vector kernel: the most that the shared memory of a block holds."""
-    for n_key in (32, 16, 8, 4, 2):
-        if _vec_shared(d_k, n_key) <= min(device.max_shared, 64 * 1024):
+    """Keys a tile of the vector kernel: the most that leave room for a few blocks."""
+    for n_key in (32, 16, 8):
+        if _vec_shared(d_k, n_key) <= min(device.max_shared // 2, 76 * 1024):
             return n_key
-    return 1
+    return 4
 
 
 def _vec_shared(d_k: int, n_key: int) -> int:
-    return 4 * (VEC_ROWS * d_k + n_key * (d_k + 1) + VEC_ROWS * n_key)
+    return 4 * (VEC_ROWS * d_k + n_key * (_vec_pitch(d_k, n_key) + VEC_WEIGHT_PITCH))
+
+
+def _vec_pitch(d_k: int, n_key: int) -> int:
+    """Floats from one key to the next: the lanes of a warp, of which `VEC_BLOCK / n_key` read
+    neighbours in one key, find them in different banks."""
+    return d_k + (VEC_BLOCK // n_key - d_k) % 32
+
+
+def _vec_columns(t: Tensor) -> int:
+    return VEC_COLUMNS[t.shape[2] > VEC_BLOCK]
+
+
+def _vec_blocks(t: Tensor) -> int:
+    """Blocks that share the columns of V."""
+    return -(-t.shape[2] // (VEC_BLOCK * _vec_columns(t)))
 
 
 @workspace("flash_attn_ext")
@@ -144,11 +167,11 @@ def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None
     else:
         low.launch(
             VEC,
-            "flash_attn_ext_f32_vec",
-            grid=(c.n_tile, k.shape[1] * -(-d_v // VEC_COLUMNS), c.n_split),
+            _vec(_vec_columns(t)),
+            grid=(c.n_tile, k.shape[1] * _vec_blocks(t), c.n_split),
             block=VEC_BLOCK,
             shared=_vec_shared(d_k, c.n_key),
-            args=[*args, d_k, d_v, c.n_key],
+            args=[*args, d_k, d_v, c.n_key, _vec_pitch(d_k, c.n_key)],
         )
 
 
