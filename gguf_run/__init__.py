@@ -14,6 +14,7 @@ from gguf_run.errors import DeviceError, GGUFError, GGUFRunError, ModelError
 from gguf_run.generation import Chunk, Generation, Timings
 from gguf_run.loader import GGUFFile, TensorInfo, open_gguf
 from gguf_run.model import Model
+from gguf_run.prompt_cache import PromptCache
 from gguf_run.sampling import SamplingParams
 from gguf_run.tokenizer import StreamingDetokenizer, Tokenizer
 
@@ -31,6 +32,7 @@ __all__ = [
     "Generation",
     "Model",
     "ModelError",
+    "PromptCache",
     "Reply",
     "SamplingParams",
     "StreamingDetokenizer",

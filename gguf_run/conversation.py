@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gguf_run.answer import Answer
 from gguf_run.chat import ChatTemplate
 from gguf_run.errors import ModelError
 from gguf_run.model import Model
 from gguf_run.prompt_cache import Past, PromptCache
+from gguf_run.state_file import is_state
 
 FORMAT = "gguf-run conversation"
 VERSION = 1
@@ -137,40 +139,50 @@ class Conversation:
         if answer is not None:
             answer.close()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write messages and tokens to a file (JSON), for `load`."""
+    def save(self, path: str | os.PathLike[str], *, cache: bool = False) -> None:
+        """Write messages and tokens to a file, for `load`: JSON that a few kilobytes hold.
+
+        With `cache` also what the model has computed of them, so that nothing is computed again;
+        then the file is as large as that, and for this model alone.
+        """
         self.end_answer()
-        past = self._cache.past
+        if cache:
+            self._cache.save(path, {"messages": self.messages})
+            return
         content = {
             "format": FORMAT,
             "version": VERSION,
             "model": self._model.hparams.name,
             "messages": self.messages,
-            "past": {"text": past.text, "tokens": past.tokens, "cuts": past.cuts},
+            "past": asdict(self._cache.past),
         }
         Path(path).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on where a saved conversation was.
 
-        The tokens are those that were saved; their keys and values are computed again by the next
-        answer. A conversation with another model keeps its messages alone.
+        The tokens are those that were saved. Unless it was saved with its cache, their keys and
+        values are computed again by the next answer, and a conversation with another model keeps
+        its messages alone.
 
         Raises:
-            ModelError: the file is none of `save`'s.
+            ModelError: the file is none of `save`'s, or with a cache that is not this model's.
             OSError: it can't be read.
         """
         self.end_answer()
-        content = _read(Path(path))
+        path = Path(path)
+        if is_state(path):
+            messages = self._cache.load(path).get("messages")
+            if not _are_messages(messages):
+                self._cache.release()
+                raise ModelError(f"{path}: expected a saved conversation, found a prompt alone")
+            self.messages = messages
+            return
+        content, past = _read(path)
         self.messages = content["messages"]
         self._cache.release()
-        self._cache.past = Past()
-        n_vocab, saved = self._model.tokenizer.n_vocab, content["past"]
-        if content.get("model") == self._model.hparams.name and all(
-            0 <= token < n_vocab for token in saved["tokens"]
-        ):
-            cuts = [(n_chars, n_tokens) for n_chars, n_tokens in saved["cuts"]]
-            self._cache.past = Past(saved["text"], saved["tokens"], cuts)
+        is_same = content.get("model") == self._model.hparams.name
+        self._cache.past = past if is_same and self._cache.knows(past.tokens) else Past()
 
     def close(self) -> None:
         """Give the room in the KV cache back; the messages stay."""
@@ -178,34 +190,23 @@ class Conversation:
         self._cache.release()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[dict[str, Any], Past]:
     try:
         content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: expected a saved conversation, found no JSON: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path}: expected a saved conversation, found another kind of file")
     if content.get("version") != VERSION:
         found = content.get("version")
         raise ModelError(f"{path}: expected a conversation of version {VERSION}, found {found!r}")
-    _check(path, content)
-    return content
-
-
-def _check(path: Path, content: Mapping[str, Any]) -> None:
-    messages, past = content.get("messages"), content.get("past")
-    well_formed = (
-        isinstance(messages, list)
-        and all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in messages)
-        and isinstance(past, dict)
-        and isinstance(past.get("text"), str)
-        and _are_numbers(past.get("tokens"))
-        and isinstance(past.get("cuts"), list)
-        and all(_are_numbers(cut) and len(cut) == 2 and min(cut) > 0 for cut in past["cuts"])
-    )
-    if not well_formed:
+    past = Past.read(content.get("past"))
+    if past is None or not _are_messages(content.get("messages")):
         raise ModelError(f"{path}: expected a saved conversation, found a damaged one")
+    return content, past
 
 
-def _are_numbers(value: object) -> bool:
-    return isinstance(value, list) and all(type(number) is int for number in value)
+def _are_messages(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) for m in value
+    )

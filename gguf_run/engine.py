@@ -19,7 +19,7 @@ from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
 from gguf_run.batch import BatchInputs
 from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
-from gguf_run.graph import Graph
+from gguf_run.graph import Graph, Tensor
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import PagePool, Sequence, WindowPages, pages_for
 from gguf_run.plan import Plan
@@ -65,6 +65,12 @@ class Backend(Protocol):
     def prepare_loop(self, plan: Plan) -> DecodeLoop | None:
         """Bind a plan that ends with drawn tokens and their log probabilities, to be repeated;
         None where drawing on the host is as good."""
+
+    def read_cache(self, leaf: Tensor, rows: List[int]) -> npt.NDArray[np.uint8]:
+        """Rows along the first dimension of a cache, as bytes (n_row, n_bytes), a new array."""
+
+    def write_cache(self, leaf: Tensor, rows: List[int], data: npt.NDArray[np.uint8]) -> None:
+        """Put back what `read_cache` gave; distinct rows."""
 
     def close(self) -> None:
         """Free everything."""

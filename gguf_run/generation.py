@@ -99,13 +99,16 @@ class Generation(Iterator[Chunk]):
         prompt: list[int],
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        *,
+        special: bool = False,
         kept: Kept | None = None,
     ) -> None:
-        """Args: kept: gives a sequence with tokens that `prompt` begins with; then control tokens
-        are spelt out in the text as well.
+        """Args:
+        special: spell control tokens out in the text.
+        kept: gives a sequence with tokens that `prompt` begins with.
         """
         self.timings = Timings()
-        text = _Text(tokenizer, stop, special=kept is not None)
+        text = _Text(tokenizer, stop, special)
         self._chunks = _generate(engine, drawer, text, prompt, max_tokens, self.timings, kept)
 
     def __next__(self) -> Chunk:

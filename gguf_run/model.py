@@ -115,7 +115,7 @@ class Model:
 
     @cached_property
     def _chat_cache(self) -> PromptCache:
-        return PromptCache(self.engine, self.tokenizer)
+        return self.prompt_cache()
 
     @property
     def unused_tensors(self) -> list[str]:
@@ -194,6 +194,7 @@ class Model:
         json_schema: Mapping[str, Any] | str | None = None,
         regex: str | None = None,
         logprobs: int = 0,
+        cache: PromptCache | None = None,
         **sampling: Any,
     ) -> Generation:
         """Continue `prompt`: an iterator of `Chunk`s, one a token.
@@ -210,15 +211,17 @@ class Model:
                 a GBNF grammar stands for, JSON that is valid by a schema (data or JSON text), a
                 match of a regular expression. A text that stops for its length may be cut short.
             logprobs: how many of the likeliest tokens each chunk tells, in `top_logprobs`.
+            cache: what to go on from, of `prompt_cache`; it then holds this prompt and its text.
             sampling: any other field of `SamplingParams`.
 
         Raises `ModelError` where a parameter is out of range, a grammar is wrong (the place is
         named), or the prompt does not fit.
         """
         if isinstance(prompt, str):
-            ids = self.tokenize(prompt, parse_special=True)
+            text, ids = prompt, self.tokenize(prompt, parse_special=True)
         else:
             ids = [int(token) for token in prompt]
+            text = "" if cache is None else self.detokenize(ids, special=True)
         self._check_prompt(ids)
         drawer = self._drawers.make(
             temperature=temperature,
@@ -234,7 +237,9 @@ class Model:
             logprobs=logprobs,
             **sampling,
         )
-        return Generation(self.engine, self.tokenizer, drawer, ids, max_tokens, check_stops(stop))
+        kept = None if cache is None else cache.open(text, ids)
+        stops = check_stops(stop)
+        return Generation(self.engine, self.tokenizer, drawer, ids, max_tokens, stops, kept=kept)
 
     def chat(
         self,
@@ -280,9 +285,17 @@ class Model:
             ids,
             max_tokens,
             check_stops(stop),
+            special=True,
             kept=cache.open(text, ids),
         )
         return Answer(generation, template.reply_parser(text, tools))
+
+    def prompt_cache(self) -> PromptCache:
+        """An empty cache for prompts that begin alike: of each, only what is new is computed.
+
+        It lasts while nothing else needs the room, and in a file (`PromptCache.save`, `load`).
+        """
+        return PromptCache(self.engine, self.tokenizer)
 
     def _check_prompt(self, ids: list[int]) -> None:
         if not ids:

@@ -6,12 +6,18 @@ next prompt goes back to what both have in common, and only the rest is evaluate
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from collections.abc import Sequence as List
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeGuard
 
 from gguf_run.engine import Engine
+from gguf_run.errors import ModelError
 from gguf_run.kv_cache import Sequence
+from gguf_run.state_file import load_state, save_state
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.tokenizer.attributes import Attr
 
@@ -27,6 +33,20 @@ class Past:
     text: str = ""
     tokens: list[int] = field(default_factory=list)
     cuts: list[tuple[int, int]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, value: object) -> Past | None:
+        """What `asdict` and JSON made of one; None where `value` is something else."""
+        if not isinstance(value, dict):
+            return None
+        text, tokens, cuts = (value.get(name) for name in ("text", "tokens", "cuts"))
+        if not (isinstance(text, str) and _are_numbers(tokens) and isinstance(cuts, list)):
+            return None
+        if not all(_are_numbers(cut) and len(cut) == 2 for cut in cuts):
+            return None
+        if not all(0 < n[0] <= len(text) and 0 < n[1] <= len(tokens) for n in cuts):
+            return None
+        return cls(text, tokens, [(n_chars, n_tokens) for n_chars, n_tokens in cuts])
 
 
 class PromptCache:
@@ -89,8 +109,7 @@ class PromptCache:
         self.past.text, self.past.tokens = text, prompt + said
         self.past.cuts.append((len(text), len(self.past.tokens)))
         self.release()
-        self._seq = seq
-        self._engine.idle[self] = self.release
+        self._hold(seq)
 
     def release(self) -> None:
         """Give the room back."""
@@ -98,6 +117,50 @@ class PromptCache:
         if self._seq is not None:
             self._seq.close()
             self._seq = None
+
+    def cut(self, n_tok: int) -> None:
+        """Forget what comes after the first `n_tok` tokens; of keys, values and states perhaps more
+        (see `Sequence.rollback`)."""
+        if self._seq is not None:
+            self._seq.rollback(min(n_tok, len(self._seq)))
+        del self.past.tokens[n_tok:]
+        self.past.cuts = [cut for cut in self.past.cuts if cut[1] <= n_tok]
+
+    def save(self, path: str | os.PathLike[str], content: Mapping[str, Any] | None = None) -> None:
+        """Write the sequence with its keys, values and states to a file, and `content` for JSON.
+
+        Raises `OSError` where that can't be.
+        """
+        written = {**(content or {}), "past": asdict(self.past)}
+        save_state(Path(path), self._engine, self._seq, written)
+
+    def load(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Take over what `save` wrote -> its `content`.
+
+        Raises:
+            ModelError: the file is none of `save`'s, damaged, or of another model or choice of
+                caches; then `past` stays as it was.
+            OSError: it can't be read.
+        """
+        seq, content = load_state(Path(path), self._engine)
+        past = Past.read(content.get("past"))
+        if past is None or not self.knows(past.tokens):
+            if seq is not None:
+                seq.close()
+            raise ModelError(f"{path}: expected a saved prompt, found a damaged one")
+        self.release()
+        self.past = past
+        if seq is not None:
+            self._hold(seq)
+        return content
+
+    def knows(self, tokens: List[int]) -> bool:
+        """Whether these are all tokens of the vocabulary."""
+        return all(0 <= token < self._tokenizer.n_vocab for token in tokens)
+
+    def _hold(self, seq: Sequence) -> None:
+        self._seq = seq
+        self._engine.idle[self] = self.release
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special=False, parse_special=True)
@@ -148,3 +211,7 @@ def _n_common(one: List[object], other: List[object]) -> int:
     """How many characters or tokens both begin with."""
     pairs = zip(one, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _are_numbers(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(number) is int for number in value)

@@ -62,6 +62,17 @@ class ReferenceBackend:
     def prepare_loop(self, plan: Plan) -> None:
         """The host draws the tokens itself."""
 
+    def read_cache(self, leaf: Tensor, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Rows of a cache as bytes (n_row, n_bytes)."""
+        return self._cache_bytes(leaf)[list(rows)]
+
+    def write_cache(self, leaf: Tensor, rows: Sequence[int], data: npt.NDArray[np.uint8]) -> None:
+        """Put such rows back."""
+        self._cache_bytes(leaf)[list(rows)] = data
+
+    def _cache_bytes(self, leaf: Tensor) -> npt.NDArray[np.uint8]:
+        return self._cache(leaf).reshape(leaf.shape[0], -1).view(np.uint8)
+
     def close(self) -> None:
         """Let go of weights and caches."""
         self._weights.clear()

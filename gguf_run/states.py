@@ -145,3 +145,26 @@ class SequenceState:
         """Give the rows back."""
         self.rollback(0)
         self.pool.give(self._row)
+
+    # For a file
+
+    @property
+    def rows(self) -> list[int]:
+        """The row of the present state, then of the one to go back to, if there is one."""
+        return [self._row, *([self._kept[0]] if self._kept else [])]
+
+    @property
+    def history(self) -> list[int]:
+        """What `resume` needs beside the length: whether the present state is worth keeping, and
+        the length to go back to, if there is one."""
+        return [int(self._worth_keeping), *([self._kept[1]] if self._kept else [])]
+
+    def resume(self, length: int, history: list[int]) -> bool:
+        """Take over, at the beginning, what another state was after `length` tokens; its content
+        goes to `rows`. False where there is no such `history`."""
+        worth_keeping, *kept = history
+        if worth_keeping not in (0, 1) or len(kept) > 1 or not all(0 < n < length for n in kept):
+            return False
+        self.length, self._worth_keeping = length, bool(worth_keeping)
+        self._kept = (self.pool.take(), kept[0]) if kept else None
+        return True

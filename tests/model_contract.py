@@ -8,12 +8,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cases import nmse
 from make_gguf import write_model
 
 from gguf_run import Model
+from gguf_run.state_file import load_state, save_state
 
 ARCHS = (
     *("llama", "qwen2", "qwen3", "phi3", "mixtral", "qwen2moe", "qwen3moe"),
@@ -134,3 +136,31 @@ def check_embeddings(device: str) -> None:
         with Model(DEMO_MODEL, where, cache_type_k="F16", cache_type_v="F16") as model:
             results.append(model.embed(texts))
     assert nmse(*results) <= LOGITS_NMSE
+
+
+def check_saved_states(device: str, folder: Path) -> None:
+    """A sequence in a file goes on with the same bits, and on the CPU with the same cache."""
+    for name, kind in (("gemma2", "F16"), ("lfm2", "F32"), ("llama-wide-heads", "Q8_0")):
+        path, state = folder / f"{name}.gguf", folder / "state"
+        write_model(name, path)
+        options: dict[str, Any] = {
+            "cache_type_k": kind,
+            "cache_type_v": kind,
+            "n_ctx": 1024,
+            "n_batch": 16,
+        }
+        tokens = [1, *range(230, 330)]
+        logits = []
+        with Model(path, device, **options) as model:
+            seq = model.engine.new_sequence()
+            model.engine.evaluate(seq, tokens)
+            save_state(state, model.engine, seq, {})
+            logits.append(model.engine.evaluate(seq, [5, 6]))
+        for where in (device, "cpu"):
+            with Model(path, where, **options) as model:
+                found, _ = load_state(state, model.engine)
+                assert found is not None
+                logits.append(model.engine.evaluate(found, [5, 6]))
+        expected, again, on_the_cpu = logits
+        assert again.tobytes() == expected.tobytes(), name
+        assert nmse(on_the_cpu, expected) <= LOGITS_NMSE, name

@@ -12,6 +12,7 @@ from chat_model import write_chat_model
 from gguf_run import Conversation, Model, ModelError
 from gguf_run.answer import Answer
 from gguf_run.chat import ChatTemplate
+from gguf_run.state_file import save_state
 
 USER = {"role": "user", "content": "and the"}
 
@@ -169,6 +170,47 @@ def test_another_file_is_no_conversation(model: Model, tmp_path: Path, content: 
         Conversation(model).load(tmp_path / "x.json")
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_conversation_saved_with_its_cache_computes_nothing_again(
+    tiny_chat: Path, tmp_path: Path, turns: int
+) -> None:
+    options = {"temperature": 2.0, "ignore_eos": True}
+    with Model(tiny_chat, device="cpu", n_ctx=500) as model:
+        talk = Conversation(model, system="be")
+        for turn in range(turns):
+            read(talk.send("the an", 9, seed=turn, **options))
+        talk.save(tmp_path / "talk.state", cache=True)
+        expected = talk.send("and", 9, seed=7, **options)
+        tokens = [chunk.token for chunk in expected]
+    with Model(tiny_chat, device="cpu", n_ctx=500) as model:
+        later = Conversation(model)
+        later.load(tmp_path / "talk.state")
+        answer = later.send("and", 9, seed=7, **options)
+        assert [chunk.token for chunk in answer] == tokens
+        assert later.messages == talk.messages
+        assert answer.timings.n_cached == expected.timings.n_cached > 0
+
+
+def test_a_cache_of_another_model_is_refused_and_the_chat_stays(
+    model: Model, tmp_path: Path
+) -> None:
+    write_chat_model(tmp_path / "other.gguf", "qwen3")
+    with Model(tmp_path / "other.gguf", "cpu", n_ctx=500) as other:
+        Conversation(other, system="other").save(tmp_path / "talk.state", cache=True)
+    talk = Conversation(model, system="be")
+    with pytest.raises(ModelError, match="expected a state of this model"):
+        talk.load(tmp_path / "talk.state")
+    assert talk.system == "be"
+
+
+def test_a_saved_prompt_is_no_conversation(model: Model, tmp_path: Path) -> None:
+    cache = model.prompt_cache()
+    list(model.generate("the", 3, seed=1, cache=cache))
+    cache.save(tmp_path / "prompt")
+    with pytest.raises(ModelError, match="expected a saved conversation, found a prompt alone"):
+        Conversation(model).load(tmp_path / "prompt")
+
+
 def test_reasoning_and_tool_calls_come_apart(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]
     said = '<think>hm</think>ok<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
@@ -240,3 +282,42 @@ def test_an_answer_may_have_to_be_json(model: Model, form: dict[str, object]) ->
     list(model.chat([USER], max_tokens=3, response_format={"type": "text"}))
     with pytest.raises(ModelError, match="response_format: expected"):
         model.chat([USER], response_format={"type": "yaml"})
+
+
+def test_a_prompt_goes_on_from_the_cache_that_a_file_kept(tiny_chat: Path, tmp_path: Path) -> None:
+    prompt = "the cat and the dog and the"
+    with Model(tiny_chat, device="cpu", n_ctx=500) as model:
+        whole = list(model.generate(prompt, 12, seed=3))
+        cache = model.prompt_cache()
+        list(model.generate(prompt, 5, seed=3, cache=cache))
+        cache.save(tmp_path / "prompt")
+    with Model(tiny_chat, device="cpu", n_ctx=500) as model:
+        cache = model.prompt_cache()
+        cache.load(tmp_path / "prompt")
+        generation = model.generate(prompt, 12, seed=3, cache=cache)
+        assert [chunk.token for chunk in generation] == [chunk.token for chunk in whole]
+        timings = generation.timings
+        assert timings.n_cached == timings.n_prompt - 1
+        ids = [*model.tokenize(prompt), *(chunk.token for chunk in whole), 9]
+        longer = model.generate(ids, 2, seed=1, cache=cache)
+        list(longer)
+        # The last token drawn had not been evaluated.
+        assert longer.timings.n_cached == len(ids) - 2
+
+
+@pytest.mark.parametrize(
+    "past",
+    [
+        None,
+        {"text": "a", "tokens": [9999], "cuts": []},
+        {"text": "a", "tokens": [1], "cuts": [[2, 1]]},
+        {"text": "a", "tokens": [1], "cuts": [[1, 1, 1]]},
+        {"text": 1, "tokens": [1], "cuts": []},
+    ],
+)
+def test_a_saved_prompt_that_cannot_be_is_refused(
+    model: Model, tmp_path: Path, past: object
+) -> None:
+    save_state(tmp_path / "prompt", model.engine, None, {"past": past})
+    with pytest.raises(ModelError, match="expected a saved prompt, found a damaged one"):
+        model.prompt_cache().load(tmp_path / "prompt")

@@ -21,6 +21,7 @@ LAYERS = (
         "chat",
         "structured",
         "prompt_cache",
+        "state_file",
         "drawers",
         "answer",
         "batch",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
 from gguf_run.cuda.decode_loop import CudaDecodeLoop
@@ -144,6 +147,21 @@ class CudaBackend:
             self.device.fill(buffer, 0)
         return self.caches[leaf.name]
 
+    def read_cache(self, leaf: Tensor, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Rows of a cache as bytes (n_row, n_bytes)."""
+        n_bytes = leaf.n_bytes // leaf.shape[0]
+        data = np.empty((len(rows), n_bytes), np.uint8)
+        for start, stop in _runs(rows):
+            part = self._cache(leaf).at(rows[start] * n_bytes)
+            data[start:stop] = self.device.download(part, np.uint8, (stop - start, n_bytes))
+        return data
+
+    def write_cache(self, leaf: Tensor, rows: Sequence[int], data: npt.NDArray[np.uint8]) -> None:
+        """Put such rows back."""
+        n_bytes = leaf.n_bytes // leaf.shape[0]
+        for start, stop in _runs(rows):
+            self.device.upload(self._cache(leaf).at(rows[start] * n_bytes), data[start:stop])
+
     def _compile(self, calls: Iterable[Call]) -> None:
         missing = [m for m in dict.fromkeys(c.module for c in calls) if m not in self._kernels]
         for source, module in zip(
@@ -158,3 +176,12 @@ class CudaBackend:
         self._arena = self.device.alloc(0)
         self._kernels.clear()
         self.device.close()
+
+
+def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of `rows` whose numbers follow each other, each of which one copy can take."""
+    start = 0
+    for i in range(1, len(rows) + 1):
+        if i == len(rows) or rows[i] != rows[i - 1] + 1:
+            yield start, i
+            start = i

@@ -49,6 +49,10 @@ def test_embeddings_are_the_references() -> None:
     model_contract.check_embeddings(DEVICE)
 
 
+def test_saved_states_go_on(tmp_path: Path) -> None:
+    model_contract.check_saved_states(DEVICE, tmp_path)
+
+
 def test_any_order_that_keeps_the_edges_gives_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

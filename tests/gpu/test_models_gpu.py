@@ -48,6 +48,10 @@ def test_embeddings_are_the_references() -> None:
     model_contract.check_embeddings(DEVICE)
 
 
+def test_saved_states_go_on(tmp_path: Path) -> None:
+    model_contract.check_saved_states(DEVICE, tmp_path)
+
+
 def test_the_device_goes_on_after_running_out_of_memory(gpu: Device) -> None:
     with pytest.raises(DeviceError, match="out of device memory"):
         gpu.alloc(gpu.memory_total * 2)
