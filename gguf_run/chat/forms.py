@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gguf_run.chat.tool_syntax import HERMES, TOOL_SYNTAXES, ToolSyntax
+
+T = TypeVar("T")
 
 _REASONING = (
     ("<seed:think>", "</seed:think>"),
@@ -14,10 +18,24 @@ _REASONING = (
     ("<thought>", "</thought>"),
     ("<mm:think>", "</mm:think>"),
     ("<|channel>thought", "<channel|>"),
+    ("<|think:start|>", "<|think:end|>"),
+    ("<think:opensource>", "</think:opensource>"),
+    ("<longcat_think>", "</longcat_think>"),
     ("<think>", "</think>"),
 )
-# By a text that templates of the family have: Granite, Hunyuan.
-_ANSWER_TAGS = {
+# By another text that templates of the family have: Kimi K3, Solar Open.
+_REASONING_BY_SIGN = {
+    "<|open|>": ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    "<|tool_call:begin|>": ("<|think|>", "<|end|>"),
+}
+# Marks that say nothing, by a text that templates of the family have: Kimi K3, Solar Open,
+# functionary, Granite, Hunyuan.
+_SILENT = {
+    "<|open|>": ("<|open|>response<|sep|>", "<|close|>response<|sep|>"),
+    "<|tool_call:begin|>": ("<|begin|>assistant", "<|content|>", "<|flush|>", "<|end|>"),
+    ">>>all": (">>>all\n",),
+}
+_SILENT_BESIDE_REASONING = {
     "<|start_of_role|>": ("<response>", "</response>"),
     "<|extra_0|>": ("<answer>", "</answer>"),
     "hy_Assistant": ("<answer>", "</answer>"),
@@ -46,7 +64,16 @@ class ReplyForm:
         """The form that a template (its Jinja text) speaks of."""
         if all(mark in source for mark in _HARMONY):
             return cls(harmony=True)
-        reasoning = next((pair for pair in _REASONING if pair[1] in source), None)
-        answers = [tags for sign, tags in _ANSWER_TAGS.items() if sign in source and reasoning]
+        reasoning = _first(_REASONING_BY_SIGN, source) or next(
+            (pair for pair in _REASONING if pair[1] in source), None
+        )
+        silent = _first(_SILENT, source)
+        if silent is None and reasoning is not None:
+            silent = _first(_SILENT_BESIDE_REASONING, source)
         tools = next((syntax for syntax in TOOL_SYNTAXES if syntax.sign in source), HERMES)
-        return cls(reasoning=reasoning, tools=tools, silent=answers[0] if answers else ())
+        return cls(reasoning=reasoning, tools=tools, silent=silent or ())
+
+
+def _first(by_sign: Mapping[str, T], source: str) -> T | None:
+    """What stands under the first sign that is in a template."""
+    return next((value for sign, value in by_sign.items() if sign in source), None)

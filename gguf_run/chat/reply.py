@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,14 +60,17 @@ class MarkScanner:
         """More text."""
         self._held += text
 
-    def cut(self, marks: Iterable[str]) -> tuple[str, str | None]:
-        """The text up to the first of the marks, and that mark, or None: no mark is there yet."""
+    def cut(self, marks: Collection[str]) -> tuple[str, str | None]:
+        """The text up to the first of the marks, and that mark, or None: no mark is there yet.
+
+        Of marks that begin at the same place the longest counts, also where it has yet to come.
+        """
         found = [(at, -len(mark), mark) for mark in marks if (at := self._held.find(mark)) >= 0]
-        if found:
-            at, _, mark = min(found)
+        n = len(self._held) - max((overlap(self._held, mark) for mark in marks), default=0)
+        at, _, mark = min(found, default=(len(self._held), 0, None))
+        if mark is not None and at < n:
             text, self._held = self._held[:at], self._held[at + len(mark) :]
             return text, mark
-        n = len(self._held) - max((_overlap(self._held, mark) for mark in marks), default=0)
         text, self._held = self._held[:n], self._held[n:]
         return text, None
 
@@ -82,7 +85,7 @@ class MarkScanner:
         return text
 
 
-def _overlap(text: str, mark: str) -> int:
+def overlap(text: str, mark: str) -> int:
     """How many of the last characters of `text` are the first of `mark`."""
     for n in range(min(len(text), len(mark) - 1), 0, -1):
         if text.endswith(mark[:n]):

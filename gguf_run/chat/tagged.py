@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from gguf_run.chat.forms import ReplyForm
 from gguf_run.chat.json_span import JsonSpan
-from gguf_run.chat.reply import Delta, MarkScanner, TextOut
+from gguf_run.chat.reply import Delta, MarkScanner, TextOut, overlap
 from gguf_run.chat.tool_bodies import RawCall, Types
 from gguf_run.chat.tool_syntax import ToolSyntax
 
-_FIRST_KEY = re.compile(r'\{\s*(?:"(?P<key>[^"]*)(?P<end>")?)?')
+_FIRST_KEY = re.compile(r'(?:\[\s*)?(?:\{\s*(?:"(?P<key>[^"]*)(?P<end>")?)?)?')
 _SEPARATORS = re.compile(r"\A[\s;]+")
 _CALL_KEYS = ("name", "type", "function", "id", "parameters", "arguments")
 
@@ -59,6 +59,9 @@ class TaggedParser:
         self._called = False
         if form.reasoning and prompt.rstrip().endswith(form.reasoning[0]):
             self._think(True)
+        # The prompt may begin a mark, as functionary's do.
+        self._n_given = max((overlap(prompt, mark) for mark in self._marks()), default=0)
+        self._scanner.add(prompt[len(prompt) - self._n_given :])
 
     def push(self, text: str) -> list[Delta]:
         """What is known now that `text` has come."""
@@ -76,7 +79,7 @@ class TaggedParser:
             self._body.add(rest)
             self._end_body(self._body, "", deltas)
         else:
-            deltas += self._out.put(rest)
+            deltas += self._put(rest)
         return deltas + self._out.end()
 
     def _step(self, deltas: list[Delta]) -> bool:
@@ -88,7 +91,7 @@ class TaggedParser:
             if found is not False:
                 return found is True
         text, mark = self._scanner.cut(self._marks())
-        deltas += self._out.put(text)
+        deltas += self._put(text)
         if mark is None:
             return False
         if self._thinking:
@@ -97,7 +100,14 @@ class TaggedParser:
             self._body = _Body(mark)
         else:
             self._out.drop_space()
+            self._n_given = 0
         return True
+
+    def _put(self, text: str) -> list[Delta]:
+        """Put text out, but for what the prompt has given."""
+        n = min(self._n_given, len(text))
+        self._n_given -= n
+        return self._out.put(text[n:])
 
     def _marks(self) -> list[str]:
         if self._thinking and self._reasoning:
@@ -122,7 +132,7 @@ class TaggedParser:
         return True
 
     def _begins_bare_call(self) -> bool | None:
-        """Whether the content begins as a JSON object that may be a call; None: not known yet."""
+        """Whether the content begins as JSON that may be a call; None: not known yet."""
         syntax = self._syntax
         if syntax is None or syntax.open or self._thinking or self._out.said:
             return False
@@ -132,7 +142,7 @@ class TaggedParser:
         held = self._scanner.held
         text = held.lstrip()
         match = _FIRST_KEY.match(text)
-        if match is None:
+        if match is None or not text:
             return False
         key = match["key"]
         if key is None:
@@ -171,8 +181,8 @@ class TaggedParser:
         self._body = None
         calls = self._syntax.parse(body.text, self._types) if self._syntax else []
         if not calls:
-            deltas += self._out.put(body.opening + body.text + closing)
+            deltas += self._put(body.opening + body.text + closing)
             return
-        self._called = True
+        self._called, self._n_given = True, 0
         self._out.switch("content")
         deltas += map(self._call, calls)

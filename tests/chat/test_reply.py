@@ -168,7 +168,7 @@ CASES = [
         "</｜DSML｜function_calls>",
         "b",
         "a",
-        (("now", {"x": 7}),),
+        (("now", {"x": "7"}),),
         "<think>",
     ),
     Case(
@@ -266,6 +266,179 @@ CASES = [
         "<tool_call|><channel|>",
         '<|tool_call>call:now{a:<|"|>x: {y}<|"|>,b:{c:[1,true]},d:null}<tool_call|>',
         calls=(("now", {"a": "x: {y}", "b": {"c": [1, True]}, "d": None}),),
+    ),
+    Case(
+        "function gemma",
+        "<start_function_call>",
+        "<start_function_call>call:now{a:<escape>x, y<escape>,n:2}<end_function_call>",
+        calls=(("now", {"a": "x, y", "n": 2}),),
+    ),
+    Case(
+        "functionary 3.2",
+        ">>>all",
+        'all\nLet me see: a >> b.\n>>>get_weather\n{"city": "Köln"}\n>>>now\n{}',
+        "Let me see: a >> b.",
+        calls=(WEATHER, ("now", {})),
+        prompt="<|start_header_id|>assistant<|end_header_id|>\n\n>>>",
+    ),
+    Case(
+        "functionary 3.2, a call at once",
+        ">>>all",
+        'now\n{"a": 1}',
+        calls=(("now", {"a": 1}),),
+        prompt="<|end_header_id|>\n\n>>>",
+    ),
+    Case("functionary 3.2, neither", ">>>all", "allow", "allow", prompt=">>>"),
+    Case("functionary 3.2, cut off", ">>>all", "al", "al", prompt=">>>"),
+    Case("functionary 3.2, nothing", ">>>all", "", "", prompt=">>>"),
+    Case(
+        "kimi k3",
+        "<|open|>",
+        "hm<|close|>think<|sep|><|open|>response<|sep|>Wait.<|close|>response<|sep|>"
+        '<|open|>tools<|sep|><|open|>call tool="get_weather" index="1"<|sep|>'
+        '<|open|>argument key="city" type="string"<|sep|>12<|close|>argument<|sep|>'
+        '<|open|>argument key="more" type="object"<|sep|>{"deep": true}<|close|>argument<|sep|>'
+        '<|close|>call<|sep|><|open|>call tool="now" index="2"<|sep|><|open|>json type="object"'
+        '<|sep|>{"a": 1}<|close|>json<|sep|><|close|>call<|sep|><|close|>tools<|sep|>'
+        "<|close|>message<|sep|>",
+        "Wait.",
+        "hm",
+        (("get_weather", {"city": "12", "more": {"deep": True}}), ("now", {"a": 1})),
+        "<|open|>think<|sep|>",
+    ),
+    Case(
+        "minimax m3",
+        "</mm:think>]<]minimax[>[",
+        "a</mm:think>b]<]minimax[>[<tool_call>\n"
+        ']<]minimax[>[<invoke name="get_weather">]<]minimax[>[<city>1]<]minimax[>[</city>'
+        "]<]minimax[>[<days>]<]minimax[>[<item>1]<]minimax[>[</item>"
+        "]<]minimax[>[<item>2]<]minimax[>[</item>]<]minimax[>[</days>"
+        "]<]minimax[>[<more>]<]minimax[>[<deep>true]<]minimax[>[</deep>]<]minimax[>[</more>"
+        ']<]minimax[>[</invoke>\n]<]minimax[>[<invoke name="now">]<]minimax[>[</invoke>\n'
+        "]<]minimax[>[</tool_call>",
+        "b",
+        "a",
+        (("get_weather", {"city": "1", "days": [1, 2], "more": {"deep": True}}), ("now", {})),
+        "<mm:think>",
+    ),
+    Case(
+        "minimax m3, tags that don't match",
+        "]<]minimax[>[",
+        ']<]minimax[>[<tool_call>]<]minimax[>[<invoke name="now">]<]minimax[>[</a>'
+        "]<]minimax[>[</tool_call>",
+        ']<]minimax[>[<tool_call>]<]minimax[>[<invoke name="now">]<]minimax[>[</a>'
+        "]<]minimax[>[</tool_call>",
+    ),
+    Case(
+        "solar",
+        "<|tool_call:begin|>",
+        "<|think|>plan<|end|><|begin|>assistant<|content|>Wait.<|flush|><|tool_calls|>"
+        '<|tool_call:begin|>a1<|tool_call:name|>now<|tool_call:args|>{"a": 1}<|tool_call:end|>'
+        "<|calls|>",
+        "Wait.",
+        "plan",
+        (("now", {"a": 1}),),
+        ids=("a1",),
+    ),
+    Case(
+        "solar 2",
+        "<|think:end|><|tool_call:start|>",
+        "a<|think:end|>b<|tool_call:start|>get_weather\n<|tool_arg:start|>city<|tool_arg:value|>7"
+        "<|tool_arg:end|>\n<|tool_arg:start|>days<|tool_arg:value|>[1]<|tool_arg:end|>\n"
+        "<|tool_call:end|>",
+        "b",
+        "a",
+        (("get_weather", {"city": "7", "days": [1]}),),
+        "<|think:start|>",
+    ),
+    Case(
+        "hunyuan 3",
+        "<think:opensource></think:opensource>",
+        "a</think:opensource><tool_calls:opensource>\n<tool_call:opensource>get_weather"
+        "<tool_sep:opensource>\n<arg_key:opensource>city</arg_key:opensource>\n"
+        "<arg_value:opensource>7</arg_value:opensource>\n</tool_call:opensource>\n"
+        '<tool_call:opensource>now<tool_sep:opensource>{"a": 1}</tool_call:opensource>'
+        "</tool_calls:opensource>",
+        "",
+        "a",
+        (("get_weather", {"city": "7"}), ("now", {"a": 1})),
+        "<think:opensource>",
+    ),
+    Case(
+        "hunyuan 3, plain marks",
+        "<tool_calls><tool_sep>",
+        "<tool_calls>\n<tool_call>now<tool_sep>\n<arg_key>a</arg_key>\n<arg_value>[1]</arg_value>"
+        "\n</tool_call>\n</tool_calls>",
+        calls=(("now", {"a": [1]}),),
+    ),
+    Case(
+        "longcat",
+        "<longcat_tool_call>",
+        "Ok\n<longcat_tool_call>now\n<longcat_arg_key>a</longcat_arg_key>\n"
+        "<longcat_arg_value>x</longcat_arg_value>\n</longcat_tool_call>",
+        "Ok",
+        calls=(("now", {"a": "x"}),),
+    ),
+    Case(
+        "k2 horizon",
+        "<ifm|tool_call>",
+        "<ifm|tool_calls><ifm|tool_call>now<ifm|arg_key>a</ifm|arg_key>"
+        "<ifm|arg_value>x</ifm|arg_value></ifm|tool_call></ifm|tool_calls>",
+        calls=(("now", {"a": "x"}),),
+    ),
+    Case(
+        "gigachat 3",
+        "<|message_sep|>",
+        "Hm.<|message_sep|>\n\nfunction call<|role_sep|>\n" + CALL,
+        "Hm.",
+        calls=(WEATHER,),
+    ),
+    Case(
+        "gigachat 3.1",
+        "<|function_call|><|message_sep|>",
+        f"Hm.<|function_call|>{CALL}",
+        "Hm.",
+        calls=(WEATHER,),
+    ),
+    Case(
+        "gigachat 3.5",
+        "GCML",
+        '<｜GCML｜tool_calls>\n<｜GCML｜invoke name="now">\n'
+        '<｜GCML｜parameter name="x" string="false">[7]</｜GCML｜parameter>\n</｜GCML｜invoke>\n'
+        "</｜GCML｜tool_calls>",
+        calls=(("now", {"x": [7]}),),
+    ),
+    Case(
+        "olmo",
+        "<function_calls>",
+        "<function_calls>\nget_weather(city='Köln')\nnow(a=true, b=[null])\n</function_calls>",
+        calls=(WEATHER, ("now", {"a": True, "b": [None]})),
+    ),
+    Case("granite code", "<function_call>", f"<function_call> {CALL}", calls=(WEATHER,)),
+    Case(
+        "internlm",
+        "<|action_start|>",
+        'Ok<|action_start|><|plugin|>\n{"name": "now", "parameters": {}}<|action_end|>',
+        "Ok",
+        calls=(("now", {}),),
+    ),
+    Case("pangu", "[unused11]", f"[unused11][{CALL}][unused12]", calls=(WEATHER,)),
+    Case(
+        "step",
+        "<｜tool_call_begin｜>",
+        "<｜tool_calls_begin｜><｜tool_call_begin｜>function<｜tool_sep｜>"
+        '<steptml:invoke name="now"><steptml:parameter name="a">x</steptml:parameter>'
+        "</steptml:invoke><｜tool_call_end｜><｜tool_calls_end｜>",
+        calls=(("now", {"a": "x"}),),
+    ),
+    Case("xlam", '"tool_call_name"', f"[{CALL}, {CALL}]", calls=(WEATHER, WEATHER)),
+    Case("xlam, a list as an answer", '"tool_call_name"', '[{"name": 1}]', '[{"name": 1}]'),
+    Case("xlam, numbers", '"tool_call_name"', "[1, 2]", "[1, 2]"),
+    Case(
+        "llama 4",
+        '"parameters": ',
+        '<|python_start|>{"name": "now", "parameters": {}}<|python_end|>',
+        calls=(("now", {}),),
     ),
     Case(
         "harmony",
@@ -432,24 +605,13 @@ MARKS = [
     "now",
 ]
 MARKS += [" ", "\n", "\t", "\u00a0", '{"name": "now", "arguments": {}}', '{"name"', '{"b": 1}']
-UNITS = [
-    "<tool_call>",
-    "</tool_call>",
-    "<",
-    "[TOOL_CALLS]",
-    "{",
-    "<function=",
-    "<parameter=a>",
-    "<arg_key>",
-    ";",
-    " ",
-]
 
 
 def marks_of(sign: str) -> list[str]:
     """What may come in replies of a family: the marks of all, and its own."""
     form = ReplyForm.of(sign)
-    return [*MARKS, *form.tools.silent, form.tools.open, form.tools.close, *form.silent]
+    reasoning = form.reasoning or ()
+    return [*MARKS, *reasoning, *form.tools.silent, form.tools.open, form.tools.close, *form.silent]
 
 
 @st.composite
@@ -475,12 +637,27 @@ def test_any_text_is_taken_apart_the_same_way_in_any_pieces(reply: tuple[str, li
 
 
 @pytest.mark.parametrize("sign", SIGNS)
-@pytest.mark.parametrize(
-    "unit",
-    ["<tool_call>", "</tool_call>", "<", "[TOOL_CALLS]", "{", "<function=", "<arg_key>", " "],
-)
-def test_long_hostile_replies_take_linear_time(sign: str, unit: str) -> None:
-    case = Case("", sign, "<tool_call><function=a>" + unit * (40_000 // len(unit)))
-    begin = time.monotonic()
-    parsed(case, [case.text[i : i + 20] for i in range(0, len(case.text), 20)])
-    assert time.monotonic() - begin < 3
+@pytest.mark.parametrize("in_a_call", [False, True])
+def test_long_hostile_replies_take_linear_time(sign: str, in_a_call: bool) -> None:
+    tools = ReplyForm.of(sign).tools
+    units = {
+        "<tool_call>",
+        "<",
+        "[TOOL_CALLS]",
+        "{",
+        "[",
+        "<function=",
+        "<arg_key>",
+        "</",
+        "(",
+        " ",
+    }
+    units |= {"<parameter=a>", '<invoke name="a">', "<|tool_arg:start|>a<|tool_arg:value|>"}
+    units |= {'<|open|>argument key="a"<|sep|>', "]<]minimax[>[<a>", "<arg_key>a</arg_key>"}
+    units |= {mark for mark in (tools.open, tools.close, *tools.silent) if mark}
+    for unit in sorted(units):
+        head = tools.open if in_a_call else ""
+        case = Case("", sign, head + unit * (10_000 // len(unit)) + tools.close)
+        begin = time.process_time()
+        parsed(case, [case.text[i : i + 20] for i in range(0, len(case.text), 20)])
+        assert time.process_time() - begin < 0.5, unit
