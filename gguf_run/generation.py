@@ -128,7 +128,7 @@ def _generate(
     timings: Timings,
     kept: Kept | None,
 ) -> Generator[Chunk, None, None]:
-    if max_tokens is not None and max_tokens <= 0:
+    if max_tokens is not None and max_tokens <= 0 and kept is None:
         return
     drawn = [] if kept is None else kept.drawn
     with kept or closing(engine.new_sequence()) as seq:
@@ -140,6 +140,8 @@ def _generate(
             drawer.chain.accept(token)
         # The last token that fits the context has no room to be evaluated, and needs none.
         limit = seq.n_left + 1 if max_tokens is None else min(max_tokens, seq.n_left + 1)
+        if limit <= 0:
+            return
         start = perf_counter()
         with closing(_tokens(engine, drawer, seq, logits, limit)) as tokens:
             for sampled in tokens:

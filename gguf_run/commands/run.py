@@ -17,6 +17,12 @@ from gguf_run.commands.help import GroupedCommand
 from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.opening import describe, open_model
 from gguf_run.commands.options import engine_options, verbose_option
+from gguf_run.commands.prompt_cache_options import (
+    open_prompt_cache,
+    prompt_cache_options,
+    refuse_prompt_cache,
+    save_prompt_cache,
+)
 from gguf_run.commands.prompts import (
     generation_kwargs,
     given_prompt,
@@ -41,6 +47,7 @@ from gguf_run.loader import open_gguf
     help="Chat, or continue the text; default: chat at a terminal, if made for it and without -p.",
 )
 @chat_options
+@prompt_cache_options
 @engine_options
 @sampling_options
 @grammar_options
@@ -57,6 +64,7 @@ def run(
     """
     path = model.fetch()
     if _is_chat(path, options):
+        refuse_prompt_cache(options)
         start_chat(path, verbose, options)
         return
     refuse_chat_options(options)
@@ -68,13 +76,16 @@ def run(
     with open_model(path, options) as opened:
         if verbose:
             describe(opened)
+        cache = open_prompt_cache(opened, options)
         load_seconds = perf_counter() - start
-        generation = opened.generate(text, **keywords)
+        generation = opened.generate(text, cache=cache, **keywords)
         try:
             _write(generation, "" if options["no_display_prompt"] else text)
         finally:
             generation.close()
             _report(generation, load_seconds)
+        if cache is not None:
+            save_prompt_cache(cache, generation, options)
 
 
 def _is_chat(path: Path, options: dict[str, Any]) -> bool:
