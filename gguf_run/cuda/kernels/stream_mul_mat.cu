@@ -18,13 +18,13 @@ template <int WARPS, int LOADS, bool NORM, class X> struct Prologue {
   static constexpr int THREADS = WARPS * 32;
   float4 weight[NORM ? LOADS : 1];
 
-  // Weights of the norm, before pdl_wait().
+  // Weights of the norm, before pdl_wait(): __ldg() would be moved behind it.
   __device__ __forceinline__ void prefetch(const float* norm, int n) {
     if (!NORM) return;
 #pragma unroll
     for (int j = 0; j < LOADS; j++) {
       const int i = threadIdx.x + j * THREADS;
-      if (i < n) weight[j] = __ldg((const float4*)norm + i);
+      if (i < n) weight[j] = __ldcg((const float4*)norm + i);
     }
   }
   // All n float4 of x to shared memory; returns this thread's share of the sum of their squares.
@@ -185,14 +185,12 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
 enum Trigger { AT_ONCE, COPIED, LOADED };
 
 // Blocks that must fit a multiprocessor: registers decide how many kernels behind this one can start beside it.
-// Three with activations in two terms would spill a few registers on sm_100.
-#if __CUDA_ARCH__ == 1000
-constexpr int MOST_FINE = 2;
-#else
-constexpr int MOST_FINE = 3;
-#endif
+// Three with activations in two terms would spill a few registers on sm_100; on sm_120 many do, whose shared memory holds
+// one block only.
+constexpr int MOST = __CUDA_ARCH__ >= 1200 ? 2 : 3;
+constexpr int MOST_FINE = __CUDA_ARCH__ >= 1200 ? 1 : __CUDA_ARCH__ >= 1000 ? 2 : 3;
 template <class Q, int ROWS, bool BULK>
-constexpr int PER_SM = BULK && sizeof(typename Q::Raw) * ROWS <= 128 ? (Q::FINE ? MOST_FINE : 3)
+constexpr int PER_SM = BULK && sizeof(typename Q::Raw) * ROWS <= 128 ? (Q::FINE ? MOST_FINE : MOST)
                        : sizeof(typename Q::Raw) * ROWS <= 64       ? 2
                                                                     : 1;
 
