@@ -7,13 +7,14 @@ for wrong usage; 130 after Ctrl-C.
 from __future__ import annotations
 
 import difflib
-import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from gguf_run import __version__
 from gguf_run.commands.bench import bench
@@ -21,7 +22,9 @@ from gguf_run.commands.chat import chat
 from gguf_run.commands.inspect import inspect
 from gguf_run.commands.kernels import kernels
 from gguf_run.commands.run import run
-from gguf_run.commands.strangers import refuse_strangers
+from gguf_run.commands.strangers import without_strangers
+from gguf_run.commands.streams import give_up_stdout, set_up_streams
+from gguf_run.commands.texts import os_error
 from gguf_run.commands.tokenize import tokenize
 from gguf_run.errors import GGUFRunError
 
@@ -32,11 +35,21 @@ class DefaultGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
-            self._refuse_misspelt(args[0])
+            if not ctx.resilient_parsing:
+                self._refuse_misspelt(args[0])
             args = ["run", *args]
-        if args and args[0] in ("run", "chat"):
-            refuse_strangers(args)
+        if args and args[0] in ("run", "chat") and not ctx.resilient_parsing:
+            args = [args[0], *without_strangers(args[1:], self.commands[args[0]])]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and what may follow where none is named: options of `run`, files."""
+        found = super().shell_complete(ctx, incomplete)
+        if not incomplete.startswith("-"):
+            return [*found, CompletionItem(incomplete, type="file")]
+        known = {item.value for item in found}
+        inner = click.Context(run, ctx, resilient_parsing=True)
+        return found + [i for i in run.shell_complete(inner, incomplete) if i.value not in known]
 
     def _refuse_misspelt(self, name: str) -> None:
         near = difflib.get_close_matches(name, self.commands, 1, cutoff=0.7)
@@ -71,31 +84,44 @@ for _command in (run, chat, bench, inspect, kernels, tokenize):
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the `gguf-run` script; ends the process with an exit code."""
     arguments = list(sys.argv[1:] if args is None else args)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A model may write what a terminal's encoding lacks.
-            stream.reconfigure(errors="replace")
+    set_up_streams()
     sys.exit(_run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        cli.main(arguments, prog_name="gguf-run", standalone_mode=False)
+        cli.main(arguments, prog_name="gguf-run", standalone_mode=False, color=_coloured())
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except GGUFRunError as error:
-        return _report(error, arguments)
+    except Exception as error:
+        if {"-v", "--verbose"} & set(arguments):
+            traceback.print_exc()
+        give_up_stdout()
+        click.echo(f"error: {_explained(error)}", err=True)
+        return 1
     return 0
 
 
-def _report(error: GGUFRunError, arguments: list[str]) -> int:
-    if {"-v", "--verbose"} & set(arguments):
-        traceback.print_exc()
-    click.echo(f"error: {error}", err=True)
-    return 1
+def _explained(error: Exception) -> str:
+    if isinstance(error, GGUFRunError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error}); lower -c or -b, or take a smaller model"
+    if isinstance(error, OSError):
+        return os_error(error)
+    return (
+        f"{type(error).__name__}: {error}; this is a fault of gguf-run itself, please report it "
+        "(--verbose says where it happened)"
+    )
+
+
+def _coloured() -> bool | None:
+    """False where the user wants no colours (no-color.org), else by the stream."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if plain else None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from gguf_run.errors import ModelError
 PREFERRED = ("Q4_K_M", "Q8_0")
 """Taken where no quantisation is named, in this order, as llama.cpp does; else the first file."""
 
-_SPEC = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
+SPEC = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
 
@@ -31,7 +31,7 @@ class HubModel:
     @classmethod
     def parse(cls, spec: str, file: str | None = None) -> HubModel:
         """From "user/repo" or "user/repo:quant"; `ModelError` where it is neither."""
-        found = _SPEC.fullmatch(spec)
+        found = SPEC.fullmatch(spec)
         if found is None:
             raise ModelError(
                 f"-hf: expected user/repo or user/repo:quant, found {spec!r}; "

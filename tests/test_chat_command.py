@@ -33,11 +33,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts the program at a terminal."""
     children = []
 
-    def _start(*args: object) -> pexpect.spawn[str]:
+    def _start(*args: object, **variables: str) -> pexpect.spawn[str]:
         child = pexpect.spawn(
             sys.executable,
             ["-m", "gguf_run.cli", *map(str, [args[0], *ARGS, *args[1:]])],
-            env=environment(tmp_path),
+            env=environment(tmp_path) | variables,
             encoding="utf-8",
             timeout=60,
             dimensions=(24, 100),
@@ -125,6 +125,47 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(start: Start, tiny_chat: Pa
     say(child, "\x03")
     child.expect("Ctrl-C again, or /exit, ends the chat")
     say(child, "\x03")
+    assert end(child) == 0
+
+
+def test_ctrl_c_takes_back_what_was_typed(start: Start, tiny_chat: Path) -> None:
+    child = start("chat", tiny_chat)
+    say(child, "the an\x03/system\r")
+    child.expect("system message: none")
+    say(child, END_OF_INPUT)
+    assert end(child) == 0
+
+
+def test_ctrl_c_before_the_answer_takes_the_message_back(
+    start: Start, tiny_chat: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "long.txt").write_text("the an in " * 100_000)
+    child = start("chat", tiny_chat, "-c", 400_000, "-b", 64, "-f", tmp_path / "long.txt")
+    child.expect("/help lists commands")
+    child.sendintr()
+    child.expect("the message is taken back")
+    say(child, "/stats\r")
+    child.expect("no answer yet")
+    say(child, "/regen\r")
+    child.expect("expected a message to answer, found none yet")
+    say(child, "/bye\r")
+    assert end(child) == 0
+
+
+def test_a_terminal_without_escape_codes_gets_none(
+    start: Start, tiny_chat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = start("chat", tiny_chat, "-n", 2, TERM="dumb")
+    child.expect("> ")
+    child.send("the\r")
+    child.expect("\r\nstopped after 2 tokens[^\x1b]*\r\n> ")
+    child.send("/quit\r")
+    assert end(child) == 0
+
+
+def test_no_color_is_no_colour(start: Start, tiny_chat: Path) -> None:
+    child = start("chat", tiny_chat, "-n", 2, "-p", "the", "-st", NO_COLOR="1")
+    child.expect("\r\nstopped after 2 tokens")
     assert end(child) == 0
 
 
@@ -224,6 +265,22 @@ def test_options_of_chats_are_refused_elsewhere(tiny_chat: Path, option: list[st
     done = piped(tiny_chat, "-p", "the", *option, stdin="")
     assert done.returncode == 2
     assert f"{option[0]} is for chats: add -cnv" in done.stderr
+
+
+def test_what_the_template_reads_may_be_given(tiny_chat: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }} {{ tone }} {{ enable_thinking }}")
+    (tmp_path / "system.txt").write_text("the\n")
+    args = ("chat", tiny_chat, "-n", 3, "-st", "--chat-template", tmp_path / "t.jinja")
+    extra = ("--chat-template-kwargs", '{"tone": "an", "enable_thinking": 1}')
+    texts = [
+        piped(*args, *more, stdin="in\n").stdout
+        for more in (
+            ("-sys", "the", *extra),
+            ("-sysf", tmp_path / "system.txt", *extra),
+            ("-sys", "the"),
+        )
+    ]
+    assert texts[0] == texts[1] != texts[2]
 
 
 def test_without_reasoning_the_template_is_told_so(tiny_chat: Path) -> None:

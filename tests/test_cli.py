@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gguf_run.commands.prompts import unescape
+from gguf_run import cli
+from gguf_run.commands.texts import unescape
 
 STORY = (
     ", there was a little girl named Lily. She loved to play outside in the park. One day, "
@@ -67,7 +68,15 @@ def test_the_demo_model_writes_a_story() -> None:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [(r"a\nb", "a\nb"), (r"\\n", r"\n"), (r"\q\t", "\\q\t"), ("end\\", "end\\"), (r"\"", '"')],
+    [
+        (r"a\nb", "a\nb"),
+        (r"\\n", r"\n"),
+        (r"\q\t", "\\q\t"),
+        ("end\\", "end\\"),
+        (r"\"", '"'),
+        (r"\xe2\x98\x83 \x4", "\u2603 \\x4"),
+        ("caf\udce9", "caf\udce9"),
+    ],
 )
 def test_escapes_are_llama_cpps(given: str, expected: str) -> None:
     assert unescape(given) == expected
@@ -94,8 +103,17 @@ def test_verbose_shows_the_traceback_of_an_error(tmp_path: Path) -> None:
         (["--demo", "-p", "x", "--top-p", "7"], "top_p"),
         (["--demo", "-p", "x", "--temperatur", "1"], "--temp"),
         (["--demo", "-p", "x", "-n", "many"], "integer"),
-        (["--demo", "-p", "x", "-ngl", "99"], "choose it with --device"),
-        (["--demo", "-p", "x", "-fa"], "attention is always fused"),
+        (["--demo", "-p", "x", "-c", "3000000000"], "2147483647"),
+        (["--demo", "-p", "x", "-s", "99999999999"], "-1 to 4294967295"),
+        (["--demo", "-p", "x", "--lora", "y"], "merged into its model"),
+        (["--demo", "-p", "x", "--rope-freq-base", "1e6"], "positions are scaled as the file says"),
+        (["--demo", "-p", "x", "-t"], "'-t' requires an argument"),
+        (["--demo", "-prompt", "x"], "No such option: -prompt. Did you mean --prompt?"),
+        (["--demo", "-p", "x", "-l", "15043"], "such as 15043+1 or 15043-inf, found '15043'"),
+        (["--demo", "-p", "x", "--sampler-seq", "kq"], "found 'q'"),
+        (["--demo", "-p", "x", "--samplers", "top_k", "--sampler-seq", "k"], "found both"),
+        (["--demo", "-f", "none.txt"], "-f none.txt: expected a UTF-8 text file: No such file"),
+        (["chat", "--demo", "--chat-template-kwargs", "[1]"], "expected a JSON object"),
         (["benhc", "--demo"], "did you mean bench?"),
     ],
 )
@@ -193,3 +211,158 @@ def test_a_reader_that_leaves_ends_it_quietly(tiny_llama: Path) -> None:
         p.stdout.close()
         errors = p.stderr.read()
     assert "Traceback" not in errors
+
+
+DEMO_FILE = Path(__file__).parents[1] / "models" / "demo.gguf"
+DEMO = ("--demo", "-p", "One day", "-n", 12, "--temp", 0, "--device", "cpu")
+
+
+def test_options_of_llama_cpp_that_change_nothing_are_passed_over() -> None:
+    done = run(
+        *DEMO, "-ngl", 99, "-t", 8, "-fa", "on", "--mlock", "-fa", "--keep", 4, "-e", "-sm=x"
+    )
+    assert (done.returncode, done.stdout) == (0, run(*DEMO).stdout)
+    said = done.stderr.splitlines()[0]
+    assert said.startswith("ignored -ngl, -sm: the whole model runs on one device")
+    assert "-t: NumPy chooses its threads" in said
+    assert "-fa, -fa: attention is always fused" in said
+
+
+def test_what_follows_an_option_is_its_value_even_if_it_looks_like_another() -> None:
+    done = run("--demo", "-p", "-fa", "-n", 1, "--device", "cpu")
+    assert done.stdout.startswith("-fa")
+    assert "ignored" not in done.stderr
+
+
+def test_logit_biases_add_up_and_rule_tokens_out(tiny_llama: Path) -> None:
+    args = (tiny_llama, "-p", "the", "-n", 6, "--temp", 0, "--device", "cpu", "--ignore-eos")
+    plain = run(*args)
+    token = json.loads(run("tokenize", tiny_llama, "a", "--ids", "--no-bos").stdout)[0]
+    biased = run(*args, "-l", f"{token}+500", "--logit-bias", f"{token}+500")
+    assert biased.stdout == "the" + " a" * 6 != plain.stdout
+    assert run(*args, "-l", f"{token}+900", "-l", f"{token}-900").stdout == plain.stdout
+    assert " a" not in run(*args, "-l", f"{token}+900", "-l", f"{token}-inf").stdout
+
+
+def test_samplers_may_be_named_by_letters(tiny_llama: Path) -> None:
+    args = (tiny_llama, "-p", "the", "-n", 20, "-s", 3, "--temp", 2, "--device", "cpu")
+    by_letter = run(*args, "--sampler-seq", "tk")
+    assert by_letter.stdout == run(*args, "--samplers", "temperature;top_k").stdout
+    assert by_letter.stdout != run(*args).stdout
+
+
+def test_dry_breakers_have_escapes_and_none_takes_them_back() -> None:
+    token = json.loads(run("tokenize", DEMO_FILE, "m", "--ids", "--no-bos").stdout)[0]
+    said = "on the mat, on the mat, on the"
+    args = ("--demo", "-p", said, "-n", 1, "--temp", 0, "-l", f"{token}+40", "--device", "cpu")
+    breaker = "--dry-sequence-breaker"
+    repeats = [
+        run(*args, "--dry-multiplier", 90, *breakers).stdout == f"{said} m"
+        for breakers in (
+            (),
+            (breaker, "the"),
+            (breaker, r"th\x65"),
+            (breaker, "the", breaker, "none"),
+        )
+    ]
+    assert repeats == [False, True, True, False]
+
+
+def test_stops_have_escapes() -> None:
+    text = run(*DEMO).stdout
+    mark = text[-4]
+    found = run(*DEMO, "-r", f"\\x{ord(mark):02x}").stdout
+    assert found == text[: text.index(mark, len("One day"))]
+
+
+def test_an_editors_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_bytes(b"\xef\xbb\xbfOne day\n")
+    assert run(*DEMO[:1], "-f", tmp_path / "prompt.txt", *DEMO[3:]).stdout == run(*DEMO).stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="bytes are text there")
+def test_bytes_that_are_no_text_go_out_as_they_came() -> None:
+    command = [sys.executable, "-m", "gguf_run.cli", "--demo", "-n", "1", "--device", "cpu"]
+    done = subprocess.run(command, input=b"caf\xe9 \xff", capture_output=True, timeout=120)
+    assert done.stdout.startswith(b"caf\xe9 \xff")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closed by the shell")
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_an_empty_one(stream: str) -> None:
+    command = f"{sys.executable} -m gguf_run.cli --demo -n 1 --device cpu {stream}"
+    done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("args", [["--demo", "-n", "1"], ["chat", "--demo", "-n", "1"]])
+def test_a_full_disk_is_one_line(args: list[str]) -> None:
+    command = [sys.executable, "-m", "gguf_run.cli", *args, "--device", "cpu"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, input="a\n", stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_too_little_memory_and_faults_of_the_program_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error, said in (
+        (MemoryError("3 TB"), "error: out of memory (3 TB); lower -c or -b"),
+        (ValueError("odd"), "error: ValueError: odd; this is a fault of gguf-run itself"),
+    ):
+        monkeypatch.setattr(cli.cli, "main", lambda *args, e=error, **kwargs: fail(e))
+        assert cli._run([]) == 1
+        assert capsys.readouterr().err.startswith(said)
+        cli._run(["-v"])
+        assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("folder", "found a folder with a.gguf, b.gguf"),
+        ("https://huggingface.co/u/r/resolve/main/m.gguf", "-hf USER/REPO -hff FILE"),
+        ("user/repo-GGUF", "would be -hf user/repo-GGUF"),
+        ("user/model.gguf", "expected a GGUF file, found none; check the path"),
+    ],
+)
+def test_a_path_that_is_none_says_what_to_say_instead(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    said: str,
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("b.gguf", "a.gguf"):
+        (tmp_path / "folder" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert cli._run([path, "-p", "x"]) == 1
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert said in written.err
+
+
+def test_completion_offers_files_and_options_without_a_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("_GGUF_RUN_COMPLETE", "bash_complete")
+    for words, number, expected in (
+        ("gguf-run mod", 1, "file,mod"),
+        ("gguf-run be", 1, "plain,bench"),
+        ("gguf-run --top", 1, "plain,--top-k"),
+        ("gguf-run model.gguf --top", 2, "plain,--top-k"),
+        ("gguf-run model.gguf -ngl 9 --lora x --top", 6, "plain,--top-k"),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(number))
+        done = run()
+        assert expected in done.stdout.splitlines(), words
+        assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import click
 
 from gguf_run.chat import ChatTemplate, load_template
 from gguf_run.commands.options import stack
-from gguf_run.commands.prompts import read_text, unescape
+from gguf_run.commands.texts import read_text, unescape
 from gguf_run.conversation import Conversation
 from gguf_run.model import Model
 
 _SPELLINGS = {
     "system_prompt": "-sys",
+    "system_prompt_file": "-sysf",
     "single_turn": "-st",
     "chat_template": "--chat-template",
     "chat_template_file": "--chat-template-file",
+    "chat_template_kwargs": "--chat-template-kwargs",
     "reasoning_budget": "--reasoning-budget",
 }
 _TEMPLATE_FILES = {".jinja", ".jinja2", ".j2", ".txt"}
@@ -25,6 +28,9 @@ _PATH = click.Path(path_type=Path)
 
 chat_options = stack(
     click.option("-sys", "--system-prompt", help="The system message."),
+    click.option(
+        "-sysf", "--system-prompt-file", type=_PATH, help="The system message, from a file."
+    ),
     click.option("-st", "--single-turn", is_flag=True, help="End after one answer."),
     click.option(
         "--chat-template",
@@ -32,18 +38,22 @@ chat_options = stack(
     ),
     click.option("--chat-template-file", type=_PATH, help="The Jinja template of this file."),
     click.option(
+        "--chat-template-kwargs",
+        metavar="JSON",
+        help='What else the template reads, such as {"enable_thinking": false}.',
+    ),
+    click.option(
         "--reasoning-budget",
         type=click.IntRange(-1, 0),
         help="0: answer without reasoning, where the template can; -1: as the model likes.",
     ),
-    click.option("--jinja", is_flag=True, hidden=True, expose_value=False),
 )
 
 
 def refuse_chat_options(options: dict[str, Any]) -> None:
     """`click.UsageError` where an option of chats is among those of another run."""
     for name, spelling in _SPELLINGS.items():
-        if options[name]:
+        if options[name] not in (None, False):
             raise click.UsageError(f"{spelling} is for chats: add -cnv, or say gguf-run chat")
 
 
@@ -52,15 +62,35 @@ def open_conversation(model: Model, options: dict[str, Any]) -> Conversation:
 
     Raises `click.UsageError` where a file can't be read, `ModelError` for a wrong template.
     """
-    system = options["system_prompt"]
-    if system is not None and not options["no_escape"]:
-        system = unescape(system)
     return Conversation(
         model,
-        system,
+        _system(options),
         template=_template(model, options["chat_template"], options["chat_template_file"]),
-        template_args={"enable_thinking": False} if options["reasoning_budget"] == 0 else None,
+        template_args=_template_args(options),
     )
+
+
+def _system(options: dict[str, Any]) -> str | None:
+    text, file = options["system_prompt"], options["system_prompt_file"]
+    if text is not None and file is not None:
+        raise click.UsageError("expected one system message, found both -sys and -sysf")
+    if file is not None:
+        return read_text("-sysf", file).removesuffix("\n")
+    return unescape(text) if text is not None and options["escape"] else text
+
+
+def _template_args(options: dict[str, Any]) -> dict[str, Any]:
+    given = options["chat_template_kwargs"] or "{}"
+    try:
+        found = json.loads(given)
+    except ValueError as error:
+        found = error
+    if not isinstance(found, dict):
+        raise click.UsageError(
+            '--chat-template-kwargs: expected a JSON object such as {"enable_thinking": false}, '
+            f"found {given!r}"
+        )
+    return found | ({"enable_thinking": False} if options["reasoning_budget"] == 0 else {})
 
 
 def _template(model: Model, name: str | None, file: Path | None) -> ChatTemplate | None:

@@ -14,6 +14,7 @@ from gguf_run.answer import Answer
 from gguf_run.commands.interrupts import Interrupts
 from gguf_run.commands.line_input import Lines
 from gguf_run.commands.speeds import speeds
+from gguf_run.commands.texts import os_error
 from gguf_run.conversation import Conversation
 from gguf_run.errors import GGUFRunError, ModelError
 
@@ -78,30 +79,47 @@ class ChatSession:
         except (GGUFRunError, OSError) as error:
             if not self._interactive:
                 raise
-            click.echo(f"error: {error}", err=True)
+            shown = os_error(error) if isinstance(error, OSError) else error
+            click.echo(f"error: {shown}", err=True)
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+            _note("stopped")
 
     def _say(self, text: str) -> None:
         before = len(self._talk.messages)
         try:
-            self._show(self._talk.send(text, **self._options))
+            begun = self._show(self._talk.send(text, **self._options))
         except GGUFRunError:
             # Many templates refuse a message that another of the same role follows.
             del self._talk.messages[before:]
             raise
+        except KeyboardInterrupt:
+            if not self._interactive:
+                raise
+            begun = False
+        if not begun:
+            self._last = None
+            del self._talk.messages[before:]
+            _note("stopped before the answer began: the message is taken back")
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, answer: Answer) -> bool:
+        """Returns whether the answer had begun when it ended, or was stopped."""
         self._last = answer
         reasoned = False
+        interrupts = Interrupts(patient=False)
         try:
-            with Interrupts() as interrupts:
+            with interrupts:
                 for chunk in answer:
+                    interrupts.patient = True
                     if chunk.reasoning:
                         click.secho(chunk.reasoning, dim=True, nl=False, err=True)
                         reasoned = True
                     if chunk.text and reasoned:
                         click.echo("\n", err=True)
                         reasoned = False
-                    click.echo(chunk.text, nl=False)
+                    sys.stdout.write(chunk.text)
+                    sys.stdout.flush()
                     if interrupts.asked:
                         break
         except KeyboardInterrupt:
@@ -114,6 +132,7 @@ class ChatSession:
             raise KeyboardInterrupt
         if answer.finish_reason == "length":
             self._explain_length(answer)
+        return interrupts.patient
 
     def _explain_length(self, answer: Answer) -> None:
         n_ctx = self._talk.n_ctx
@@ -125,7 +144,7 @@ class ChatSession:
 
     def _command(self, text: str) -> None:
         name, _, rest = text.partition(" ")
-        command = COMMANDS.get(name)
+        command = COMMANDS.get(_ALIASES.get(name, name))
         if command is None:
             near = difflib.get_close_matches(name, COMMANDS, 1)
             hint = f"did you mean {near[0]}?" if near else "/help lists them"
@@ -192,6 +211,10 @@ COMMANDS: dict[str, Callable[[ChatSession, str], None]] = {
     "/help": ChatSession._help,
     "/exit": ChatSession._exit,
 }
+
+
+_ALIASES = {"/clear": "/reset", "/bye": "/exit", "/quit": "/exit", "/?": "/help"}
+"""What other programs call them."""
 
 
 def _file(rest: str, command: str) -> Path:

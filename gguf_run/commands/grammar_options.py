@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from gguf_run.commands.options import stack
+from gguf_run.commands.texts import read_text
 
 _PATH = click.Path(path_type=Path)
 
@@ -38,15 +39,8 @@ def grammar_kwargs(values: dict[str, Any]) -> dict[str, str]:
         found = " and ".join(_SPELLINGS[name] for name in given)
         raise click.UsageError(f"expected one grammar, schema or regex, found {found}")
     return {
-        name.removesuffix("_file"): _read(name, value) if isinstance(value, Path) else value
+        name.removesuffix("_file"): read_text(_SPELLINGS[name], value)
+        if isinstance(value, Path)
+        else value
         for name, value in given.items()
     }
-
-
-def _read(option: str, path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(
-            f"{_SPELLINGS[option]} {path}: expected a UTF-8 text file: {error}"
-        ) from None

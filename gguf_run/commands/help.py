@@ -7,19 +7,20 @@ from typing import Any
 
 import click
 
+from gguf_run.commands.sampling_options import LISTS
 from gguf_run.commands.sampling_options import OPTIONS as SAMPLING
 
-_SAMPLING = (*(option.field for option in SAMPLING), "samplers")
+_SAMPLING = (*(option.field for option in SAMPLING), *LISTS)
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Model": ("model_option", "demo", "hf_repo", "hf_file", "offline"),
     "Text": (
         *("prompt", "prompt_file", "n_predict", "stop", "ignore_eos"),
-        *("no_display_prompt", "no_escape"),
+        *("no_display_prompt", "escape"),
     ),
     "Chat": (
-        *("conversation", "system_prompt", "single_turn", "chat_template"),
-        *("chat_template_file", "reasoning_budget"),
+        *("conversation", "system_prompt", "system_prompt_file", "single_turn"),
+        *("chat_template", "chat_template_file", "chat_template_kwargs", "reasoning_budget"),
     ),
     "Sampling": _SAMPLING,
     "Structured output": (

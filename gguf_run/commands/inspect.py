@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from gguf_run.commands.model_options import ModelChoice, model_options
 from gguf_run.commands.options import verbose_option
 from gguf_run.engine import GraphSource
 from gguf_run.fusion import FUSIONS
-from gguf_run.hparams import HParams
+from gguf_run.hparams import HParams, architecture_name
 from gguf_run.kv_cache import pages_for
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.plan import Plan, format_plan, make_plan
@@ -56,8 +57,8 @@ def inspect(
 
 def _plan(file: GGUFFile, n_tok: int, n_ctx: int, fuse: bool) -> Plan:
     source = str(file.path)
+    build = find_architecture(architecture_name(file.metadata, source), source)
     hp = HParams.from_metadata(file.metadata, source)
-    build = find_architecture(hp.arch, source)
     n_ctx = n_ctx or hp.n_ctx_train
     f16 = quant_type("F16")
     cache = CacheShape(pages_for(n_ctx), n_ctx, f16, f16, quant_type("F32"))
@@ -89,12 +90,12 @@ def _shown(value: Any) -> str:
 
 def _as_json(file: GGUFFile, plan: Plan | None) -> dict[str, Any]:
     result: dict[str, Any] = {
-        "path": str(file.path),
+        "path": _plain(str(file.path)),
         "version": file.version,
-        "metadata": {key: _plain(value) for key, value in file.metadata.items()},
+        "metadata": {_plain(key): _plain(value) for key, value in file.metadata.items()},
         "tensors": [
             {
-                "name": info.name,
+                "name": _plain(info.name),
                 "type": info.type.name,
                 "shape": list(info.shape),
                 "offset": info.offset,
@@ -134,8 +135,12 @@ def _plan_as_json(plan: Plan) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    """As JSON has it: null for a float that is no finite number."""
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        is_plain = value.dtype.kind != "f" or np.isfinite(value).all()
+        return value.tolist() if is_plain else _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, list):
         return [_plain(v) for v in value]
     if isinstance(value, str):

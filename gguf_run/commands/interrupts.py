@@ -10,11 +10,13 @@ from typing import Any
 class Interrupts:
     """A context in which the first Ctrl-C is taken note of, and the second raises.
 
-    Work that looks at `asked` can stop where nothing is left half done.
+    Work that looks at `asked` can stop where nothing is left half done. As long as it does not
+    look, being at a long first step, it sets `patient` to False, and the first Ctrl-C raises, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = True) -> None:
         self.asked = False
+        self.patient = patient
         self._before: Any = None
 
     def __enter__(self) -> Interrupts:
@@ -31,6 +33,6 @@ class Interrupts:
         signal.signal(signal.SIGINT, self._before)
 
     def _take_note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked or not self.patient:
             raise KeyboardInterrupt
         self.asked = True

@@ -44,7 +44,8 @@ class PipedLines:
 class TerminalLines:
     """Messages typed at a terminal: history over sessions, line editing, completed commands.
 
-    Enter sends; Alt-Enter, or Enter after a backslash, begins a new line.
+    Enter sends; Alt-Enter, or Enter after a backslash, begins a new line. Ctrl-C takes back what
+    was typed, and raises where that is nothing.
     """
 
     def __init__(self, commands: Sequence[str]) -> None:
@@ -53,15 +54,19 @@ class TerminalLines:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
         from prompt_toolkit.output import create_output
+        from prompt_toolkit.utils import is_dumb_terminal
 
+        # Without an output, the session asks a terminal that has no escape codes in plain text.
+        output = None if is_dumb_terminal() else create_output(always_prefer_tty=True)
         self._session: PromptSession[str] = PromptSession(
             history=_history(),
-            output=create_output(always_prefer_tty=True),
+            output=output,
             completer=WordCompleter(commands, sentence=True),
             complete_while_typing=False,
             key_bindings=_keys(),
             multiline=True,
             prompt_continuation=CONTINUED,
+            enable_suspend=True,
         )
 
     def read(self) -> str:
@@ -98,5 +103,12 @@ def _keys() -> KeyBindings:
     @keys.add("escape", "enter")
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c")
+    def take_back(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
 
     return keys

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from gguf_run.commands.options import Command, stack
-from gguf_run.hub import HubModel, fetch
+from gguf_run.errors import ModelError
+from gguf_run.hub import SPEC, HubModel, fetch
 
 _PATH = click.Path(path_type=Path)
 
@@ -21,7 +22,9 @@ _OPTIONS = stack(
     click.option("--demo", is_flag=True, help="Use the small model that comes with gguf-run."),
     click.option(
         "-hf",
+        "-hfr",
         "--hf-repo",
+        "hf_repo",
         metavar="USER/REPO[:QUANT]",
         help="A model of the Hugging Face hub, fetched when first needed.",
     ),
@@ -44,6 +47,7 @@ class ModelChoice:
         Raises `ModelError` where it can't be fetched.
         """
         if self.path is not None:
+            _refuse_what_is_no_file(self.path)
             return self.path
         assert self.hub is not None
         return fetch(self.hub, self.offline)
@@ -74,6 +78,27 @@ def demo_model() -> Path:
     here = Path(__file__).resolve().parents[1]
     installed = here / "models" / "demo.gguf"
     return installed if installed.exists() else here.parent / "models" / "demo.gguf"
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """`ModelError` for a folder, an address or a name of the hub, with what to say instead."""
+    if path.is_dir():
+        models = sorted(file.name for file in path.glob("*.gguf"))
+        found = f"a folder with {', '.join(models[:8])}" if models else "a folder without one"
+        raise ModelError(f"{path}: expected a GGUF file, found {found}")
+    spec = path.as_posix()
+    if path.exists():
+        return
+    if spec.startswith(("http:/", "https:/")):
+        raise ModelError(
+            f"{spec}: expected a GGUF file, found an address; download it, or say "
+            "-hf USER/REPO -hff FILE"
+        )
+    if SPEC.fullmatch(spec) and path.suffix != ".gguf":
+        raise ModelError(
+            f"{spec}: expected a GGUF file, found none; the hub's repository of this name would be "
+            f"-hf {spec}"
+        )
 
 
 def _chosen(

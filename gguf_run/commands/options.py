@@ -10,6 +10,9 @@ import click
 from gguf_run.backends import DEVICES
 from gguf_run.model import CACHE_TYPES
 
+MAX_CONTEXT = 2**31 - 1
+"""Positions are 32-bit integers."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -29,7 +32,7 @@ engine_options = stack(
         "-c",
         "--ctx-size",
         "n_ctx",
-        type=click.IntRange(0),
+        type=click.IntRange(0, MAX_CONTEXT),
         default=0,
         show_default=True,
         help="Tokens of context; 0: as the model was trained.",

@@ -11,8 +11,7 @@ import click
 from gguf_run.commands.grammar_options import grammar_kwargs
 from gguf_run.commands.options import stack
 from gguf_run.commands.sampling_options import sampling_kwargs
-
-ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
+from gguf_run.commands.texts import read_text, unescape
 
 text_options = stack(
     click.option("-p", "--prompt", help="The text to continue; of a chat, the first message."),
@@ -29,10 +28,21 @@ text_options = stack(
         show_default=True,
         help="Tokens to write; -1: until the model ends or the context is full.",
     ),
-    click.option("--stop", multiple=True, help="End before this text; may be given again."),
+    click.option(
+        "-r",
+        "--stop",
+        "--reverse-prompt",
+        "stop",
+        multiple=True,
+        help="End before this text; may be given again.",
+    ),
     click.option("--ignore-eos", is_flag=True, help="Go on where the model would end."),
     click.option(
-        "--no-escape", is_flag=True, help=r"Take \n, \t, ... in the prompt as they stand."
+        "-e/",
+        "--escape/--no-escape",
+        "escape",
+        default=True,
+        help=r"Replace \n, \t, ... in the prompt, or take them as they stand.",
     ),
 )
 
@@ -42,10 +52,10 @@ def generation_kwargs(options: dict[str, Any]) -> dict[str, Any]:
 
     Raises `click.UsageError` where a value is out of range.
     """
-    sampling = sampling_kwargs(options, options["n_ctx"] or 1 << 30)
+    sampling = sampling_kwargs(options)
     return {
         "max_tokens": None if options["n_predict"] < 0 else options["n_predict"],
-        "stop": options["stop"],
+        "stop": [_unescaped(text, options) for text in options["stop"]],
         "ignore_eos": options["ignore_eos"],
         **sampling,
         **grammar_kwargs(options),
@@ -72,28 +82,5 @@ def piped_prompt(options: dict[str, Any]) -> str:
     return _unescaped(sys.stdin.read().removesuffix("\n"), options)
 
 
-def read_text(option: str, path: Path) -> str:
-    """The text of a file that an option names; `click.UsageError` where it is not there."""
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{option} {path}: expected a UTF-8 text file: {error}") from None
-
-
-def unescape(text: str) -> str:
-    r"""Replace \n, \r, \t, \', \" and \\ as llama.cpp does; others stay."""
-    pieces = iter(text.split("\\"))
-    result = [next(pieces)]
-    for piece in pieces:
-        if not piece:
-            # Two backslashes: the second one begins no escape.
-            result.append("\\" + next(pieces, ""))
-        elif piece[0] in ESCAPES:
-            result.append(ESCAPES[piece[0]] + piece[1:])
-        else:
-            result.append("\\" + piece)
-    return "".join(result)
-
-
 def _unescaped(text: str, options: dict[str, Any]) -> str:
-    return text if options["no_escape"] else unescape(text)
+    return unescape(text) if options["escape"] else text

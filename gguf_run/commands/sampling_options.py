@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import click
 
-from gguf_run.commands.options import Command
+from gguf_run.commands.options import Command, stack
+from gguf_run.commands.texts import unescape
 from gguf_run.errors import ModelError
 from gguf_run.sampling import SamplingParams
 
@@ -54,16 +57,54 @@ OPTIONS = (
     SamplingOption(("--adaptive-decay",), "adaptive_decay", "Adaptive-p: decay."),
 )
 
-_LOOK_BACK = ("repeat_last_n", "dry_penalty_last_n")
+SEQUENCE = {
+    "e": "penalties",
+    "d": "dry",
+    "s": "top_n_sigma",
+    "k": "top_k",
+    "y": "typ_p",
+    "p": "top_p",
+    "m": "min_p",
+    "x": "xtc",
+    "t": "temperature",
+    "a": "adaptive_p",
+}
+"""The samplers by llama.cpp's letters."""
+
+_BIAS = re.compile(r"(\d+)([+-].+)")
+
+_LISTS = stack(
+    click.option("--samplers", help="The samplers in their order, separated by ';'."),
+    click.option(
+        "--sampler-seq",
+        "--sampling-seq",
+        "sampler_seq",
+        help=f"The same by their letters: {', '.join(f'{k} {v}' for k, v in SEQUENCE.items())}.",
+    ),
+    click.option(
+        "-l",
+        "--logit-bias",
+        "logit_bias",
+        multiple=True,
+        metavar="TOKEN_ID(+/-)BIAS",
+        help="Make a token likelier, as 15043+1, or less so; -inf: never. May be given again.",
+    ),
+    click.option(
+        "--dry-sequence-breaker",
+        "dry_sequence_breaker",
+        multiple=True,
+        help='DRY: repetition ends here, in place of \\n, :, " and *; none: nowhere. May be given '
+        "again.",
+    ),
+)
+LISTS = ("samplers", "sampler_seq", "logit_bias", "dry_sequence_breaker")
+"""Names of the options of several values."""
 
 
 def sampling_options(command: Command) -> Command:
     """Add all options of the sampler chain to a command."""
     defaults = {field.name: field.default for field in dataclass_fields(SamplingParams)}
-    command = click.option(
-        "--samplers",
-        help="The samplers in their order, separated by ';'.",
-    )(command)
+    command = _LISTS(command)
     for option in reversed(OPTIONS):
         default = -1 if option.field == "seed" else defaults[option.field]
         text = f"{option.help}  [default: {default}]"
@@ -77,7 +118,7 @@ def sampling_options(command: Command) -> Command:
     return command
 
 
-def sampling_kwargs(values: dict[str, Any], n_ctx: int) -> dict[str, Any]:
+def sampling_kwargs(values: dict[str, Any]) -> dict[str, Any]:
     """Take the sampler's options out of a command's `values` -> keywords of `Model.generate`.
 
     Options that were not given are left out: the file may have its own defaults.
@@ -85,15 +126,53 @@ def sampling_kwargs(values: dict[str, Any], n_ctx: int) -> dict[str, Any]:
     Raises `click.UsageError` where a value is out of range.
     """
     given = {option.field: values.pop(option.field) for option in OPTIONS}
-    kwargs = {name: value for name, value in given.items() if value is not None}
-    for name in _LOOK_BACK:
-        if kwargs.get(name) == -1:
-            kwargs[name] = n_ctx
-    samplers = values.pop("samplers")
-    if samplers is not None:
-        kwargs["samplers"] = [name for name in samplers.split(";") if name]
+    lists = {
+        "samplers": _samplers(values.pop("samplers"), values.pop("sampler_seq")),
+        "logit_bias": _biases(values.pop("logit_bias")),
+        "dry_sequence_breakers": _breakers(values.pop("dry_sequence_breaker"), values["escape"]),
+    }
+    kwargs = {name: value for name, value in (given | lists).items() if value is not None}
     try:
         SamplingParams(**kwargs)
     except ModelError as error:
         raise click.UsageError(str(error)) from None
     return kwargs
+
+
+def _samplers(names: str | None, letters: str | None) -> list[str] | None:
+    if names is not None and letters is not None:
+        raise click.UsageError("expected one order, found both --samplers and --sampler-seq")
+    if letters is None:
+        return None if names is None else [name for name in names.split(";") if name.strip()]
+    unknown = [letter for letter in letters if letter not in SEQUENCE]
+    if unknown:
+        raise click.UsageError(
+            f"--sampler-seq: expected letters of {''.join(SEQUENCE)}, found {unknown[0]!r}"
+        )
+    return [SEQUENCE[letter] for letter in letters]
+
+
+def _biases(given: Sequence[str]) -> dict[int, float] | None:
+    """Token -> what all biases of it make together, as in llama.cpp."""
+    biases: dict[int, float] = {}
+    for text in given:
+        found = _BIAS.fullmatch(text.strip())
+        try:
+            token, bias = (int(found[1]), float(found[2])) if found else (0, math.nan)
+        except ValueError:
+            bias = math.nan
+        if math.isnan(bias):
+            raise click.UsageError(
+                f"--logit-bias: expected a token's id and a bias, such as 15043+1 or 15043-inf, "
+                f"found {text!r}; gguf-run tokenize shows ids"
+            )
+        biases[token] = biases.get(token, 0.0) + bias
+    return biases or None
+
+
+def _breakers(given: Sequence[str], escape: bool) -> list[str] | None:
+    """Those after the last "none", as in llama.cpp."""
+    if not given:
+        return None
+    start = max((i + 1 for i, text in enumerate(given) if text == "none"), default=0)
+    return [unescape(text) if escape else text for text in given[start:]]

@@ -170,7 +170,7 @@ def _factories(
 ) -> dict[str, Callable[[], list[Sampler]]]:
     """Name -> makes the sampler, or nothing where its parameters turn it off."""
     penalise = (p.repeat_penalty, p.frequency_penalty, p.presence_penalty)
-    penalties = p.repeat_last_n > 0 and penalise != (1, 0, 0)
+    penalties = p.repeat_last_n != 0 and penalise != (1, 0, 0)
     xtc = p.xtc_probability > 0 and p.xtc_threshold <= 0.5
     return {
         "penalties": lambda: [Penalties(p.repeat_last_n, *penalise)] if penalties else [],

@@ -25,9 +25,9 @@ class Dry(Sampler):
     """logit -= multiplier * base^(length - allowed_length) where a token prolongs a repetition.
 
     `length` is that of the longest run of tokens that ends the text and also stands, followed by
-    the token, earlier in the last `last_n`. Runs shorter than `allowed_length` are free, and no
-    run reaches back over a sequence breaker. A token that is a breaker by itself is never
-    penalised.
+    the token, earlier in the last `last_n` (all of them where it is negative). Runs shorter than
+    `allowed_length` are free, and no run reaches back over a sequence breaker. A token that is a
+    breaker by itself is never penalised.
 
     Source: p-e-w, "DRY: A modern repetition penalty" (text-generation-webui pull request 5677,
     2024), with pi6am's handling of breakers (KoboldCpp pull request 982).
@@ -40,7 +40,7 @@ class Dry(Sampler):
         self._base = np.float32(base)
         self._allowed_length = allowed_length
         self._breakers = breakers
-        self._recent: deque[int] = deque(maxlen=last_n)
+        self._recent: deque[int] = deque(maxlen=None if last_n < 0 else last_n)
 
     def apply(self, candidates: Candidates) -> None:
         if len(self._recent) <= self._allowed_length:

@@ -49,13 +49,13 @@ class SamplingParams:
     top_n_sigma: float = -1.0  # <= 0: off
     min_keep: int = 0
     repeat_penalty: float = 1.0  # 1: off
-    repeat_last_n: int = 64  # tokens; 0: no penalties
+    repeat_last_n: int = 64  # tokens; 0: no penalties; -1: the whole text
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     dry_multiplier: float = 0.0  # 0: off
     dry_base: float = 1.75  # < 1: off
     dry_allowed_length: int = 2  # tokens
-    dry_penalty_last_n: int = 64  # tokens; 0: off
+    dry_penalty_last_n: int = 64  # tokens; 0: off; -1: the whole text
     dry_sequence_breakers: Sequence[str] = ("\n", ":", '"', "*")
     xtc_probability: float = 0.0  # 0: off
     xtc_threshold: float = 0.1  # > 0.5: off
@@ -79,17 +79,12 @@ class SamplingParams:
             raise _bad("repeat_penalty", "a finite number above 0", self.repeat_penalty)
         if self.mirostat not in (0, 1, 2):
             raise _bad("mirostat", "0, 1 or 2", self.mirostat)
-        self._check_seed()
+        if self.seed is not None:
+            _check_integer("seed", self.seed, -1)
         for token, bias in self.logit_bias.items():
             if not (bias == -math.inf or -_FLOAT_MAX <= bias <= _FLOAT_MAX):
                 raise _bad(f"logit_bias of token {token}", "a finite number or -inf", bias)
         object.__setattr__(self, "samplers", tuple(_sampler_name(s) for s in self.samplers))
-
-    def _check_seed(self) -> None:
-        if self.seed is not None:
-            _check_integer("seed", self.seed, -1)
-            if self.seed > MAX_SEED:
-                raise _bad("seed", f"-1 to {MAX_SEED}, or None", self.seed)
 
 
 _FLOAT_MAX = 3.4028234e38
@@ -116,9 +111,9 @@ _RANGES = {
 _LEAST_INTEGERS = {
     "top_k": -(2**31),
     "min_keep": 0,
-    "repeat_last_n": 0,
+    "repeat_last_n": -1,
     "dry_allowed_length": 0,
-    "dry_penalty_last_n": 0,
+    "dry_penalty_last_n": -1,
 }
 
 
@@ -136,7 +131,7 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 
 def _check_integer(name: str, value: object, least: int) -> None:
     if not isinstance(value, int | np.integer) or not least <= value <= MAX_SEED:
-        raise _bad(name, f"an integer, {least} or more", value)
+        raise _bad(name, f"an integer, {least} to {MAX_SEED}", value)
 
 
 def _sampler_name(given: str) -> str:

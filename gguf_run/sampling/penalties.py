@@ -27,7 +27,7 @@ class LogitBias(Sampler):
 
 
 class Penalties(Sampler):
-    """Make tokens of the last `last_n` less likely.
+    """Make tokens of the last `last_n` (all of the text where it is negative) less likely.
 
     With c > 0 the token's count among them: logit = logit / repeat where logit > 0, else logit *
     repeat; then logit -= c * frequency + presence.
@@ -41,7 +41,7 @@ class Penalties(Sampler):
         self._repeat = np.float32(repeat)
         self._frequency = np.float32(frequency)
         self._presence = np.float32(presence)
-        self._recent: deque[int] = deque(maxlen=last_n)
+        self._recent: deque[int] = deque(maxlen=None if last_n < 0 else last_n)
 
     def apply(self, candidates: Candidates) -> None:
         counts = Counter(self._recent)
