@@ -73,6 +73,7 @@ class BatchInputs:
             windows["block_table_window"] = block_table(self.window_pages, n_page_max)
         return windows | {
             "tokens": np.asarray(self.tokens, np.int32),
+            "token_types": np.zeros(len(self.tokens), np.int32),
             "positions": np.concatenate(self.positions).astype(np.int32),
             "slots": np.concatenate(self.slots),
             "seq_ids": np.asarray(self.seq_ids, np.int32),

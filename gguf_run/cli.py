@@ -19,6 +19,7 @@ from click.shell_completion import CompletionItem
 from gguf_run import __version__
 from gguf_run.commands.bench import bench
 from gguf_run.commands.chat import chat
+from gguf_run.commands.embed import embed
 from gguf_run.commands.inspect import inspect
 from gguf_run.commands.kernels import kernels
 from gguf_run.commands.run import run
@@ -77,7 +78,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, chat, bench, inspect, kernels, tokenize):
+for _command in (run, chat, bench, embed, inspect, kernels, tokenize):
     cli.add_command(_command)
 
 

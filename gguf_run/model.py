@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.answer import Answer, response_options
-from gguf_run.arch import CacheShape, find_architecture
+from gguf_run.arch import ENCODERS, CacheShape, find_architecture
 from gguf_run.backends import Progress, open_backend
 from gguf_run.chat import ChatTemplate
 from gguf_run.drawers import Drawers
@@ -40,7 +40,7 @@ class Model:
         device: "cpu" (NumPy), "cuda" (an NVIDIA GPU), "emulated" (the CUDA kernels on the CPU), or
             "auto": "cuda" where there is a GPU, else "cpu".
         n_ctx: tokens that a sequence may have; default: what the model was trained with.
-        n_batch: the most tokens that are evaluated in one step.
+        n_batch: the most tokens that are evaluated in one step; of an encoder, `n_ctx` at least.
         n_parallel: sequences that may be open at once, with `n_ctx` tokens each.
         cache_type_k, cache_type_v: types of the KV cache, of `CACHE_TYPES`; default: F16 on a GPU,
             F32 on the CPU and for the vectors of latent attention, whose type is `cache_type_k`.
@@ -73,6 +73,9 @@ class Model:
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
         backend = open_backend(device, self.file, use_graphs, progress)
         n_ctx = n_ctx or self.hparams.n_ctx_train
+        if self.hparams.arch in ENCODERS:
+            # What sees both ways needs all of a text at once.
+            n_batch = max(n_batch, n_ctx)
         cache = CacheShape(
             n_page=pages_for(n_ctx) * n_parallel,
             n_ctx=n_ctx,
@@ -140,8 +143,10 @@ class Model:
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Logits (n_tokens, n_vocab) float32 after each of `ids`, from an empty cache.
 
-        Raises `ModelError` where an id is no token or the context is too small.
+        Raises `ModelError` where an id is no token, the context is too small, or the model is one
+        of embeddings.
         """
+        self._check_writes_text()
         seq = self.engine.new_sequence()
         try:
             return self.engine.evaluate(seq, [int(token) for token in ids], every_row=True)
@@ -217,6 +222,7 @@ class Model:
         Raises `ModelError` where a parameter is out of range, a grammar is wrong (the place is
         named), or the prompt does not fit.
         """
+        self._check_writes_text()
         if isinstance(prompt, str):
             text, ids = prompt, self.tokenize(prompt, parse_special=True)
         else:
@@ -273,6 +279,7 @@ class Model:
         Raises `ModelError` where the template refuses the messages, they do not fit the context, or
         an option is wrong.
         """
+        self._check_writes_text()
         template = template or self.chat_template
         cache = cache or self._chat_cache
         text = template.render(messages, tools, **template_args or {})
@@ -296,6 +303,14 @@ class Model:
         It lasts while nothing else needs the room, and in a file (`PromptCache.save`, `load`).
         """
         return PromptCache(self.engine, self.tokenizer)
+
+    def _check_writes_text(self) -> None:
+        arch = self.hparams.arch
+        if arch in ENCODERS:
+            raise ModelError(
+                f"{self.file.path}: expected a model that writes text, found one of embeddings "
+                f"({arch}); use Model.embed, or gguf-run embed MODEL TEXT"
+            )
 
     def _check_prompt(self, ids: list[int]) -> None:
         if not ids:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from cases import nmse
+from encoders import ENCODERS, write_encoder
 from make_gguf import write_model
 
 from gguf_run import Model
@@ -136,6 +137,19 @@ def check_embeddings(device: str) -> None:
         with Model(DEMO_MODEL, where, cache_type_k="F16", cache_type_v="F16") as model:
             results.append(model.embed(texts))
     assert nmse(*results) <= LOGITS_NMSE
+
+
+def check_encoders(device: str, folder: Path) -> None:
+    """Encoders' states are near the reference's."""
+    texts = [[2, *range(9, 99)], [2, 8, 7], [2]]
+    for name in ENCODERS:
+        path = folder / f"{name}.gguf"
+        write_encoder(name, path)
+        results = []
+        for where in (device, "cpu"):
+            with Model(path, where) as model:
+                results.append(model.embed(texts, "none"))
+        assert nmse(*results) <= LOGITS_NMSE, name
 
 
 def check_saved_states(device: str, folder: Path) -> None:

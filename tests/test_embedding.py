@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoders import CLS, ENCODERS, SEP, write_encoder
 from make_gguf import VARIANTS, write_model
 from model_maker import Maker
 
@@ -134,3 +135,42 @@ def test_models_with_states_and_windows_embed_texts_one_after_another(
     with Model(path, "cpu", n_ctx=2048, n_batch=64) as model:
         alone = np.concatenate([model.embed([text]) for text in texts])
         np.testing.assert_allclose(model.embed(texts), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_takes_a_text_whole_however_small_its_steps_are(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "encoder.gguf"
+    write_encoder(name, path)
+    with Model(path, "cpu", n_ctx=200, n_batch=8) as model:
+        assert model.unused_tensors == []
+        alone = np.concatenate([model.embed(text) for text in TEXTS])
+        np.testing.assert_allclose(model.embed(TEXTS), alone, atol=1e-6)
+        first = model.embed([[5, 6, 7]], "cls")
+        assert abs(first - model.embed([[5, 6, 8]], "cls")).max() > 1e-3
+
+
+def test_a_text_of_an_encoder_stands_between_its_control_tokens(tmp_path: Path) -> None:
+    write_encoder("bert", tmp_path / "bert.gguf")
+    with Model(tmp_path / "bert.gguf", "cpu") as model:
+        plain = model.tokenize("the cat", add_special=False)
+        np.testing.assert_array_equal(model.embed("The Cat"), model.embed([[CLS, *plain, SEP]]))
+
+
+def test_an_encoder_says_that_it_writes_no_text(tmp_path: Path) -> None:
+    write_encoder("bert", tmp_path / "bert.gguf")
+    said = r"found one of embeddings \(bert\); use Model.embed, or gguf-run embed"
+    with Model(tmp_path / "bert.gguf", "cpu") as model:
+        with pytest.raises(ModelError, match=said):
+            model.generate("the")
+        with pytest.raises(ModelError, match=said):
+            model.chat([{"role": "user", "content": "the"}])
+        with pytest.raises(ModelError, match=said):
+            model.logits([CLS, SEP])
+
+
+def test_learned_positions_bound_the_context(tmp_path: Path) -> None:
+    write_encoder("bert", tmp_path / "bert.gguf")
+    with pytest.raises(ModelError, match="the model knows 512 positions"):
+        Model(tmp_path / "bert.gguf", "cpu", n_ctx=513)

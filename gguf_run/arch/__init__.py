@@ -2,7 +2,8 @@
 
 An architecture is a function that builds the graph of one batch and returns the logits
 (n_out, n_vocab); every tensor it needs it asks the builder for, which checks name and shape. A new
-one is a module here that decorates its function with `@architecture("name")`.
+one is a module here that decorates its function with `@architecture("name")`, or with `@encoder`
+where it writes no text and returns the states that embed one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from gguf_run.arch.builder import BatchShape, Builder, CacheShape
-from gguf_run.arch.registry import ARCHITECTURES, BuildFunction
+from gguf_run.arch.registry import ARCHITECTURES, ENCODERS, BuildFunction
 from gguf_run.errors import ModelError
 
 for _module in iter_modules(__path__):
@@ -32,13 +33,16 @@ def find_architecture(name: str, source: str) -> BuildFunction:
 
 _HINTS = {
     "clip": " (the part of a model that sees; open the file of the model itself)",
-    "bert": " (a model of embeddings, which writes no text)",
-    "nomic-bert": " (a model of embeddings, which writes no text)",
+    **dict.fromkeys(
+        ("modern-bert", "neo-bert", "eurobert", "nomic-bert-moe", "jina-bert-v3", "t5encoder"),
+        " (a model of embeddings of another kind)",
+    ),
 }
 
 
 __all__ = [
     "ARCHITECTURES",
+    "ENCODERS",
     "BatchShape",
     "BuildFunction",
     "Builder",

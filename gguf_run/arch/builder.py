@@ -95,6 +95,11 @@ class Builder:
         return self.g.input("tokens", (self.batch.n_tok,), I32)
 
     @property
+    def token_types(self) -> Tensor:
+        """Which text of several a token belongs to (n_tok,), for encoders: 0."""
+        return self.g.input("token_types", (self.batch.n_tok,), I32)
+
+    @property
     def positions(self) -> Tensor:
         """Position of each token in its sequence (n_tok,)."""
         return self.g.input("positions", (self.batch.n_tok,), I32)

@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import partial
 
 from gguf_run.arch.attention import attention, rope_params, roped, window, window_base, window_rope
-from gguf_run.arch.blocks import embed, ffn, head
+from gguf_run.arch.blocks import embed, ffn, head, linear, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm, sandwich
-from gguf_run.arch.registry import architecture
+from gguf_run.arch.registry import architecture, encoder
 from gguf_run.graph import AttentionParams, RopeMode, Tensor
 
 geglu_ffn = partial(ffn, glu="geglu")
@@ -56,6 +56,26 @@ def gemma3(b: Builder) -> Tensor:
     logits = head(b, sandwich(b, embed(b, b.hp.n_embd**0.5), attend, geglu_ffn))
     cap = b.hp.keys.number("final_logit_softcapping", 0.0)
     return b.g.softcap(logits, cap) if cap else logits
+
+
+@encoder("gemma-embedding")
+def gemma_embedding(b: Builder) -> Tensor:
+    """As Gemma 3, but seeing both ways (arXiv:2509.20354), and perhaps with two more products."""
+    rope = rope_params(b, RopeMode.NEOX)
+    local = replace(rope, freq_base=window_base(b, 10000.0), freq_scale=1.0)
+    scale = b.hp.head_dim_k**-0.5
+
+    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
+        params = AttentionParams(scale, window(b, il, period=6), causal=False)
+        return attention(b, x, il, local if params.window else rope, params=params)
+
+    x = sandwich(b, embed(b, b.hp.n_embd**0.5), attend, geglu_ffn)
+    x = rms_norm(b, b.g.get_rows(x, b.out_rows), "output_norm")
+    if b.has("dense_2.weight"):
+        x = linear(b, x, "dense_2", b.hp.keys.integer("dense_2_feat_out"))
+        x = linear(b, x, "dense_3", b.hp.n_embd)
+    b.hidden = x
+    return x
 
 
 def _score_scale(b: Builder, n_layer_of_27b: int) -> float:

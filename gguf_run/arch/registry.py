@@ -11,6 +11,9 @@ BuildFunction = Callable[[Builder], Tensor]
 
 ARCHITECTURES: dict[str, BuildFunction] = {}
 
+ENCODERS: set[str] = set()
+"""Those that see a text both ways and write none: their result is its embedding."""
+
 
 def architecture(*names: str) -> Callable[[BuildFunction], BuildFunction]:
     """Register the decorated function under `names` (values of `general.architecture`)."""
@@ -23,3 +26,9 @@ def architecture(*names: str) -> Callable[[BuildFunction], BuildFunction]:
         return build
 
     return register
+
+
+def encoder(*names: str) -> Callable[[BuildFunction], BuildFunction]:
+    """As `architecture`, for one that returns the states (n_out, n_embd) in place of logits."""
+    ENCODERS.update(names)
+    return architecture(*names)

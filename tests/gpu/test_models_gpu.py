@@ -48,6 +48,10 @@ def test_embeddings_are_the_references() -> None:
     model_contract.check_embeddings(DEVICE)
 
 
+def test_encoders_are_the_references(tmp_path: Path) -> None:
+    model_contract.check_encoders(DEVICE, tmp_path)
+
+
 def test_saved_states_go_on(tmp_path: Path) -> None:
     model_contract.check_saved_states(DEVICE, tmp_path)
 

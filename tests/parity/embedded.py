@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from encoders import ENCODERS, write_encoder
 from make_gguf import write_model
 from recorded import DATA
 
 FOLDER = DATA / "embeddings"
 
-EMBEDDED = ("llama", "qwen3", "gpt2", "gemma2", "granitemoe", "lfm2")
+DECODERS = ("llama", "qwen3", "gpt2", "gemma2", "granitemoe", "lfm2")
 """Models that write text, too: of plain RMS and layer norms, with windows, scaled, recurrent."""
+
+EMBEDDED = (*DECODERS, *ENCODERS)
 
 
 def write(name: str, path: Path) -> None:
     """Write the tiny model `name` to `path`."""
-    write_model(name, path)
+    (write_encoder if name in ENCODERS else write_model)(name, path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,17 +25,18 @@ LENGTHS = (5, 70, 17, 1)
 """Of the texts: shorter and longer than a page of the cache."""
 
 
-def random_texts(name: str) -> list[list[int]]:
+def random_texts(name: str, n_vocab: int) -> list[list[int]]:
     """Tokens of several texts: begin of text, then any but the specials."""
     rng = np.random.default_rng([*name.encode()])
-    return [[1, *rng.integers(3, 384, n - 1).tolist()] for n in LENGTHS]
+    return [[1, *rng.integers(3, n_vocab, n - 1).tolist()] for n in LENGTHS]
 
 
 def record(name: str) -> None:
-    texts = random_texts(name)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.gguf"
         write(name, path)
+        with Oracle(path, N_CTX) as oracle:
+            texts = random_texts(name, oracle.n_vocab)
         found = {}
         for pooling in POOLINGS:
             with Oracle(path, N_CTX, pooling=POOLINGS.index(pooling)) as oracle:

@@ -1,0 +1,117 @@
+"""Tiny random models of embeddings: `write_encoder(name, path)`, by the rows of `ENCODERS`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gguf
+from model_maker import Maker, Variant, attention, decoder, feed_forward, vocabulary
+
+CONTROL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNK, CLS, SEP, MASK = range(5)
+
+
+def word_pieces() -> list[str]:
+    """BERT's control tokens, then the letters and words of the other models, once as the beginning
+    of a word and once as what goes on."""
+    plain = [t.removeprefix("▁") for t in vocabulary()[0][259:] if t != "▁"]
+    return [*CONTROL, *(f"▁{t}" for t in dict.fromkeys(plain)), *dict.fromkeys(plain)]
+
+
+class _WordPieceMaker(Maker):
+    """Writes BERT's kind of vocabulary."""
+
+    def _write_vocabulary(self) -> None:
+        tokens, kind = word_pieces(), gguf.TokenType
+        n_plain = len(tokens) - len(CONTROL)
+        writer = self._writer
+        writer.add_tokenizer_model("bert")
+        writer.add_tokenizer_pre("jina-v2-en")
+        writer.add_token_list(tokens)
+        writer.add_token_types([int(kind.CONTROL)] * len(CONTROL) + [int(kind.NORMAL)] * n_plain)
+        writer.add_token_type_count(2)
+        writer.add_bos_token_id(CLS)
+        writer.add_unk_token_id(UNK)
+        writer.add_sep_token_id(SEP)
+        writer.add_pad_token_id(PAD)
+        writer.add_mask_token_id(MASK)
+        self.n_vocab = len(tokens)
+
+
+def encoder(m: Maker) -> None:
+    """The tensors of BERT's kind."""
+    v = m.variant
+    m.matrix("token_embd", m.n_vocab, v.n_embd, gain=v.n_embd**0.5)
+    if not m.has("untyped"):
+        m.table("token_types.weight", 2, v.n_embd, 0.0)
+    if m.has("positions"):
+        m.matrix("position_embd", 512, v.n_embd, gain=v.n_embd**0.5 / 2)
+    m.norm("token_embd_norm", v.n_embd)
+    for il in range(v.n_layer):
+        attention(m, il)
+        if m.has("all_heads_norm"):
+            for name in "qk":
+                m.norm(f"blk.{il}.attn_{name}_norm", v.n_embd)
+        m.norm(f"blk.{il}.attn_output_norm", v.n_embd)
+        if m.has("attn_norm_2"):
+            m.norm(f"blk.{il}.attn_norm_2", v.n_embd)
+        feed_forward(m, il)
+        if m.has("down_bias"):
+            m.vector(f"blk.{il}.ffn_down.bias", v.n_embd, 0.0)
+        m.norm(f"blk.{il}.layer_output_norm", v.n_embd)
+
+
+def gemma_embedding(m: Maker) -> None:
+    decoder(m)
+    if m.has("projections"):
+        m.matrix("dense_2", 96, m.variant.n_embd)
+        m.matrix("dense_3", m.variant.n_embd, 96)
+
+
+def _bert(arch: str, *parts: str, pooling: int = 1, **more: Any) -> Variant:
+    keys = {
+        "attention.layer_norm_epsilon": 1e-5,
+        "attention.causal": False,
+        "pooling_type": pooling,
+    }
+    every = frozenset((*parts, "only_post_norms", "norm_bias"))
+    return Variant(arch, encoder, n_head_kv=4, ffn_norm="", parts=every, keys=keys, **more)
+
+
+def _gemma(*parts: str) -> Variant:
+    keys = {
+        "attention.sliding_window": 24,
+        "pooling_type": 1,
+        "dense_2_feat_in": 64,
+        "dense_2_feat_out": 96,
+        "dense_3_feat_in": 96,
+        "dense_3_feat_out": 64,
+    }
+    every = frozenset((*parts, "qk_norm", "post_norms", "tied"))
+    return Variant("gemma-embedding", gemma_embedding, n_layer=7, parts=every, keys=keys)
+
+
+bert = partial(_bert, "bert", "positions", "attn_output_bias", "ffn_bias", "plain_ffn")
+jina = partial(_bert, "jina-bert-v2", "qkv_bias", "attn_output_bias", "down_bias")
+
+ENCODERS: dict[str, Variant] = {
+    "bert": bert("qkv_bias"),
+    "bert-cls": bert("qkv_bias", pooling=2),
+    "bert-fused-qkv": bert("qkv_bias", "fused_qkv", "untyped"),
+    "nomic-bert": _bert("nomic-bert", "fused_qkv", rope_base=1000.0),
+    "jina-bert-v2": jina(),
+    "jina-bert-v2-code": jina("all_heads_norm", "attn_norm_2", "fused_ffn"),
+    "gemma-embedding": _gemma(),
+    "gemma-embedding-projected": _gemma("projections"),
+}
+
+
+def write_encoder(name: str, path: Path) -> None:
+    """Write the row `name` of `ENCODERS` to `path`."""
+    variant = ENCODERS[name]
+    made_with = Maker if variant.arch == "gemma-embedding" else _WordPieceMaker
+    maker = made_with(name, path, variant)
+    variant.build(maker)
+    maker.close()
