@@ -25,8 +25,9 @@ class DecodeLoop(Protocol):
     """Steps of one token a sequence that feed each other on the device."""
 
     def begin(self, inputs: Arrays) -> None:
-        """Set the inputs of the first step and, under the name "state_spare", the rows (n_seq,) of
-        recurrent states that the second one writes."""
+        """Set the inputs of the first step and what those of later ones come from: "state_spare",
+        the rows (n_seq,) of recurrent states that the second step writes, and, where the plan draws
+        by a chain of samplers, "draws", "recent" and "history" (`DeviceSampling.arrays`)."""
 
     def start(self, tables: Arrays) -> None:
         """Start a step; the block tables, by leaf name, have a page for its successor's token."""
@@ -36,13 +37,16 @@ class DecodeLoop(Protocol):
 
 
 def follow(
-    loop: DecodeLoop, seq: Sequence, token: int, limit: int
+    loop: DecodeLoop, seq: Sequence, token: int, limit: int, drawing: Arrays
 ) -> Generator[tuple[int, float], None, None]:
-    """Tokens after `token` with their log probabilities, at most `limit`; see `Engine.follow`."""
+    """Tokens after `token` with their log probabilities, at most `limit`; see `Engine.follow`.
+
+    `drawing`: what `begin` needs to draw by a chain of samplers.
+    """
     n_page_max = pages_for(seq.n_ctx)
     n_running = 0
     try:
-        loop.begin(_first_inputs(seq, token, n_page_max))
+        loop.begin(_first_inputs(seq, token, n_page_max) | dict(drawing))
         _start(loop, seq, n_page_max)
         n_running = 1
         for n in range(1, limit + 1):

@@ -19,10 +19,12 @@ from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
 from gguf_run.batch import BatchInputs
 from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
-from gguf_run.graph import Graph, Tensor
+from gguf_run.graph import F32, I32, Graph, Tensor
+from gguf_run.graph_ops import SAMPLER
 from gguf_run.hparams import HParams
-from gguf_run.kv_cache import PagePool, Sequence, WindowPages, pages_for
+from gguf_run.kv_cache import PAGE_SIZE, PagePool, Sequence, WindowPages, pages_for
 from gguf_run.plan import Plan
+from gguf_run.sampling import DeviceSampling
 from gguf_run.states import STATES_PER_SEQUENCE, SequenceState, StatePool
 from gguf_run.weights import WeightTable
 
@@ -91,12 +93,21 @@ class GraphSource:
         builder.g.output(self.build(builder))
         return builder.hidden_graph() if batch.hidden else builder.g
 
-    def greedy_graph(self, batch: BatchShape) -> Graph:
-        """As `graph`, but its outputs are the likeliest tokens and their log probabilities."""
+    def drawing_graph(self, batch: BatchShape, greedy: bool) -> Graph:
+        """As `graph`, but its outputs are tokens, the likeliest ones or those that the op `sample`
+        draws, and their log probabilities."""
         graph = self.graph(batch)
         logits = graph.outputs.pop()
-        graph.output(graph.argmax(logits))
-        graph.output(graph.log_prob(logits, graph.outputs[0]))
+        if greedy:
+            tokens = graph.argmax(logits)
+        else:
+            n, n_vocab = logits.shape
+            bias = graph.input("bias", (n, n_vocab), F32)
+            counts = graph.input("counts", (n, n_vocab), I32)
+            sampler = graph.input("sampler", (n, len(SAMPLER)), F32)
+            tokens = graph.sample(logits, bias, counts, sampler, graph.input("draw", (n, 2), I32))
+        graph.output(tokens)
+        graph.output(graph.log_prob(logits, tokens))
         return graph
 
 
@@ -114,7 +125,8 @@ class Engine:
     idle: dict[object, Callable[[], None]] = field(init=False, default_factory=dict)
     """Who keeps a sequence that nothing runs in, and what gives its room back; oldest first."""
     _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
-    _loop: tuple[DecodeLoop | None] | None = field(init=False, default=None)
+    _loops: dict[bool, DecodeLoop | None] = field(init=False, default_factory=dict)
+    """By whether all tokens are the likeliest ones; None where the backend has none."""
 
     def __post_init__(self) -> None:
         cache = self.source.cache
@@ -215,25 +227,33 @@ class Engine:
         return np.concatenate(rows) if every_row else rows[-1]
 
     def follow(
-        self, seq: Sequence, token: int, limit: int
+        self, seq: Sequence, token: int, limit: int, sampling: DeviceSampling | None = None
     ) -> Generator[tuple[int, float], None, None] | None:
-        """Greedy tokens after `token` with their log probabilities, at most `limit`, drawn on the
-        device; None where the backend leaves that to the host.
+        """Tokens after `token` with their log probabilities, at most `limit`, drawn on the device,
+        by default the likeliest; None where that is left to the host. A token of -1 stands for one
+        that could not be drawn.
 
         A step is already running when the token that it evaluates is given; closing the iterator
         takes it back, so that `seq` ends before the last token given.
         """
-        if seq.state is not None and not seq.state.can_alternate:
+        sampling = sampling or DeviceSampling()
+        n_room = pages_for(self.n_ctx) * PAGE_SIZE
+        can_go_back = seq.state is None or seq.state.can_alternate
+        if not can_go_back or not sampling.fits(n_room, limit):
             return None
-        if self._loop is None:
-            plan = self.backend.plan(self.source.greedy_graph(BatchShape(1)), self.fuse)
-            self._loop = (self.backend.prepare_loop(plan),)
-        loop = self._loop[0]
-        return None if loop is None else follow(loop, seq, token, limit)
+        greedy = sampling.is_greedy
+        if greedy not in self._loops:
+            plan = self.backend.plan(self.source.drawing_graph(BatchShape(1), greedy), self.fuse)
+            self._loops[greedy] = self.backend.prepare_loop(plan)
+        loop = self._loops[greedy]
+        if loop is None:
+            return None
+        drawing = {} if greedy else sampling.arrays(self.source.hp.n_vocab, n_room, limit)
+        return follow(loop, seq, token, limit, drawing)
 
     def close(self) -> None:
         """Free the device's memory."""
-        self._loop = None
+        self._loops.clear()
         self._ready.clear()
         self.backend.close()
 

@@ -11,7 +11,7 @@ from gguf_run.chat.reply import ToolCall
 from gguf_run.engine import Engine, Floats
 from gguf_run.kv_cache import Sequence as Tokens
 from gguf_run.prompt_cache import Kept
-from gguf_run.sampling import Sampled, TopLogprobs, check_log_prob
+from gguf_run.sampling import Sampled, TopLogprobs
 from gguf_run.structured import Drawer
 from gguf_run.tokenizer import Tokenizer
 
@@ -167,13 +167,12 @@ def _tokens(
     """At most `limit` tokens, drawn after `logits`; by the device itself where it can."""
     sampled = drawer.draw(logits)
     yield sampled
-    followers = None
-    if drawer.is_greedy and limit > 1:
-        followers = engine.follow(seq, sampled.token, limit - 1)
-    if followers is not None:
+    sampling = drawer.on_device() if limit > 1 else None
+    followers = sampling and engine.follow(seq, sampled.token, limit - 1, sampling)
+    if followers:
         with closing(followers):
             for token, log_prob in followers:
-                yield Sampled(token, check_log_prob(log_prob, token))
+                yield drawer.chain.accept_drawn(token, log_prob)
         return
     for _ in range(limit - 1):
         logits = engine.forward([(seq, [sampled.token])], meanwhile=drawer.look_ahead)[-1]

@@ -14,6 +14,21 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from gguf_run.graph_ops import (
+    CAST_FORMS,
+    F16,
+    F16_PAIR,
+    F16_SCALED,
+    F32,
+    GLU_OPS,
+    I32,
+    OPS,
+    Q8_1,
+    Q16_1,
+    SAMPLER,
+    UNARY_OPS,
+    VIEW_OPS,
+)
 from gguf_run.graph_params import (
     AttentionParams,
     DeltaParams,
@@ -30,7 +45,7 @@ from gguf_run.graph_params import (
     TopKParams,
 )
 from gguf_run.graph_tensor import Kind, Tensor, contiguous_strides
-from gguf_run.quants import QuantType, quant_type
+from gguf_run.quants import QuantType
 
 __all__ = [
     "CAST_FORMS",
@@ -63,41 +78,6 @@ __all__ = [
     "TopKParams",
     "contiguous_strides",
 ]
-
-F32 = quant_type("F32")
-F16 = quant_type("F16")
-I32 = quant_type("I32")
-Q8_1 = quant_type("Q8_1")
-Q16_1 = QuantType("Q16_1", -1, 32, 72)
-"""Activations in two int8 terms (see `Graph.cast`); no type of files."""
-F16_SCALED = QuantType("F16_SCALED", -1, 32, 68)
-F16_PAIR = QuantType("F16_PAIR", -1, 32, 136)
-"""Activations as tensor cores take them (see `Graph.cast`); no types of files."""
-
-CAST_FORMS = (Q8_1, Q16_1, F16_SCALED, F16_PAIR)
-"""Forms in which products may take activations."""
-
-GLU_OPS = ("swiglu", "geglu", "reglu", "geglu_erf", "geglu_quick")
-"""Gated units `act(gate) * up`: silu, gelu (tanh), relu, gelu (erf), x * sigmoid(1.702 x)."""
-
-VIEW_OPS = ("reshape", "view")
-"""Ops that move no data: their result is another look at their source's bytes."""
-
-UNARY_OPS = ("silu", "gelu", "relu", "sqr", "sigmoid", "softplus")
-"""x * sigmoid(x), gelu (tanh), max(x, 0), x^2, 1 / (1 + exp(-x)), log(1 + exp(x))."""
-
-OPS = (
-    *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
-    *("cast", "add", "mul", "scale", "softcap", "clamp", "concat"),
-    *("soft_max", "argmax", "top_k", "log_prob"),
-    *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
-    *("mul_mat_id", "mul_mat_batched"),
-    *("scale_by_position", "ssm_conv", "gated_delta_net", "set_states"),
-    *UNARY_OPS,
-    *GLU_OPS,
-    "swiglu_oai",
-)
-"""Every op that a backend must run (view ops are resolved by the plan)."""
 
 
 def _require(condition: bool, op: str, expected: str, *found: Tensor) -> None:
@@ -322,10 +302,26 @@ class Graph:
         return self._op("argmax", x.shape[:-1], (x,), None, I32)
 
     def log_prob(self, x: Tensor, ids: Tensor) -> Tensor:
-        """log(soft_max(x)[i, ids[i]]): x (n, n_col) f32, ids (n,) i32 -> (n,) f32."""
+        """log(soft_max(x)[i, ids[i]]): x (n, n_col) f32, ids (n,) i32 -> (n,) f32; NaN where an id
+        is negative."""
         ok = len(x.shape) == 2 and ids.shape == x.shape[:1] and ids.dtype is I32
         _require(ok, "log_prob", "x (n, n_col) and ids (n,) i32", x, ids)
         return self._op("log_prob", ids.shape, (x, ids))
+
+    def sample(
+        self, x: Tensor, bias: Tensor, counts: Tensor, sampler: Tensor, draw: Tensor
+    ) -> Tensor:
+        """Draw a token of each row of logits x (n, n_vocab) by a chain of samplers -> (n,) i32.
+
+        See `graph_ops.SAMPLER`: bias f32 and counts i32 are of x's shape; sampler (n, 8) f32; draw
+        (n, 2) i32.
+        """
+        ok = bias.shape == counts.shape == x.shape and counts.dtype is draw.dtype is I32
+        ok = (
+            ok and sampler.shape == (*x.shape[:1], len(SAMPLER)) and draw.shape == (*x.shape[:1], 2)
+        )
+        _require(ok, "sample", "a sampler's parameters", x, bias, counts, sampler, draw)
+        return self._op("sample", x.shape[:1], (x, bias, counts, sampler, draw), None, I32)
 
     def top_k(self, x: Tensor, k: int) -> Tensor:
         """Indices of the k largest elements of each row, largest first, lower index first among

@@ -187,7 +187,8 @@ def argmax(t: Tensor, out: Array, x: Floats) -> None:
 def log_prob(t: Tensor, out: Floats, x: Floats, ids: Array) -> None:
     top = np.max(x, axis=-1)
     total = np.sum(np.exp(x - top[:, None]), axis=-1)
-    out[...] = x[np.arange(len(ids)), ids] - top - np.log(total)
+    values = x[np.arange(len(ids)), ids] - top - np.log(total)
+    out[...] = np.where(ids < 0, np.float32(np.nan), values)
 
 
 @op

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 import gguf_run.reference_moe as _moe  # noqa: F401  (registers its ops)
 import gguf_run.reference_recurrent as _recurrent  # noqa: F401  (registers its ops)
+import gguf_run.reference_sampling as _sampling  # noqa: F401  (registers its op)
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.host_weight import DecodeBudget, HostWeight, default_budget

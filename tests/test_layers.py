@@ -11,9 +11,16 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gguf_run"
 
 LAYERS = (
     {"errors"},
-    {"loader", "hparams", "quants", "graph", "graph_params", "graph_tensor"},
+    {"loader", "hparams", "quants", "graph", "graph_ops", "graph_params", "graph_tensor"},
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
-    {"reference", "reference_backend", "reference_moe", "reference_recurrent", "cuda"},
+    {
+        "reference",
+        "reference_backend",
+        "reference_moe",
+        "reference_recurrent",
+        "reference_sampling",
+        "cuda",
+    },
     {
         "sampling",
         "engine",

@@ -15,7 +15,7 @@ from gguf_run.cuda.device import Buffer, Device, Event
 from gguf_run.cuda.executable import CudaExecutable
 from gguf_run.cuda.lowering import kernel_module
 from gguf_run.cuda.staging import Inputs
-from gguf_run.graph import I32, Graph
+from gguf_run.graph import I32, Graph, Tensor
 
 ADVANCE = kernel_module("advance.cu", ["advance_i32"])
 AHEAD = 2
@@ -75,10 +75,18 @@ class CudaDecodeLoop:
         }
         sizes = [inputs[name].n_bytes // 4 // self._n_tok for name in self._tables]
         self._n_page_max = max(sizes, default=0)
-        has_state = "state_in" in inputs
-        self._own = Inputs(
-            device, [Graph().input("state_spare", (self._n_tok,), I32)] if has_state else []
-        )
+        self._own = Inputs(device, self._own_inputs())
+
+    def _own_inputs(self) -> tuple[Tensor, ...]:
+        """What the inputs of later steps come from."""
+        g, inputs, n = Graph(), self._executable.inputs.buffers, self._n_tok
+        if "state_in" in inputs:
+            g.input("state_spare", (n,), I32)
+        if "draw" in inputs:
+            g.input("draws", (n, self._n_page_max * self._page_size, 2), I32)
+            g.input("recent", (n, self._n_page_max * self._page_size), I32)
+            g.input("history", (n, 3), I32)
+        return g.leaves
 
     def begin(self, inputs: Arrays) -> None:
         """Set the inputs of the first step; all steps before must have been read."""
@@ -112,6 +120,8 @@ class CudaDecodeLoop:
 
     def _move_on(self) -> None:
         buffers = {**self._executable.inputs.buffers, **self._own.buffers}
+        counts = buffers.get("counts")
+        n_vocab = 0 if counts is None else counts.n_bytes // 4 // self._n_tok
         self._device.launch(
             self._advance,
             -(-self._n_tok // 128),
@@ -122,6 +132,7 @@ class CudaDecodeLoop:
                 *(buffers.get(name) for name in ("slots", "block_table")),
                 *(buffers.get(name) for name in ("slots_window", "block_table_window")),
                 *(buffers.get(name) for name in ("state_in", "state_out", "state_spare")),
-                *(self._n_tok, self._n_page_max, self._page_size),
+                *(buffers.get(name) for name in ("counts", "recent", "draw", "draws", "history")),
+                *(self._n_tok, self._n_page_max, self._page_size, n_vocab),
             ],
         )

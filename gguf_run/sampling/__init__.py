@@ -7,20 +7,21 @@ stand in the order of their positions, and `typ_p` passes over candidates of pro
 
 from __future__ import annotations
 
-from gguf_run.sampling.chain import Sampled, SamplerChain, check_log_prob
+from gguf_run.sampling.chain import Sampled, SamplerChain
 from gguf_run.sampling.dry import sequence_breakers
 from gguf_run.sampling.file_defaults import file_defaults
 from gguf_run.sampling.likeliest import TopLogprobs, likeliest
+from gguf_run.sampling.on_device import DeviceSampling
 from gguf_run.sampling.params import DEFAULT_SAMPLERS, SAMPLER_NAMES, SamplingParams
 
 __all__ = [
     "DEFAULT_SAMPLERS",
     "SAMPLER_NAMES",
+    "DeviceSampling",
     "Sampled",
     "SamplerChain",
     "SamplingParams",
     "TopLogprobs",
-    "check_log_prob",
     "file_defaults",
     "likeliest",
     "sequence_breakers",

@@ -16,6 +16,7 @@ from gguf_run.sampling.candidates import F32, F64, Candidates, Ids
 from gguf_run.sampling.dry import Breakers, Dry
 from gguf_run.sampling.likeliest import TopLogprobs
 from gguf_run.sampling.mirostat import MirostatV1, MirostatV2
+from gguf_run.sampling.on_device import DeviceSampling, device_sampling
 from gguf_run.sampling.params import MAX_SEED, SamplingParams
 from gguf_run.sampling.penalties import LogitBias, Penalties
 from gguf_run.sampling.sampler import Sampler, Selector
@@ -69,10 +70,25 @@ class SamplerChain:
         token = int(candidates.ids[self._selector.draw(candidates, running)])
         return Sampled(token, _log_softmax_at(raw, token))
 
-    @property
-    def is_greedy(self) -> bool:
-        """Whether `sample` gives the likeliest token of the logits as they come."""
-        return isinstance(self._selector, Greedy) and not self._samplers
+    def on_device(self) -> DeviceSampling | None:
+        """What a device needs to draw this chain's next tokens; None where it can't."""
+        return device_sampling(self.params, self._samplers, self._selector, self.n_vocab)
+
+    def accept_drawn(self, token: int, log_prob: float) -> Sampled:
+        """Take note of a token that a device has drawn in place of `sample`.
+
+        ModelError where it is none, or its log probability is not finite.
+        """
+        if token < 0:
+            raise ModelError(
+                "sampling: expected a finite highest logit, found none; loosen the logit biases or "
+                "penalties, or look whether the weights are damaged"
+            )
+        if not np.isfinite(log_prob):
+            raise _not_finite("log probabilities", log_prob, token)
+        self._selector.skip()
+        self.accept(token)
+        return Sampled(token, log_prob)
 
     def probabilities(self, logits: ArrayLike) -> tuple[Ids, F32]:
         """What `sample` would draw from: ids int32 (n,), probs float32 (n,), in candidate order.
@@ -119,13 +135,6 @@ class SamplerChain:
         if not np.isfinite(highest):
             raise _not_finite("logits", float(highest), int(raw.argmax()))
         return raw
-
-
-def check_log_prob(log_prob: float, token: int) -> float:
-    """The log probability of a token that the device has drawn; ModelError where it is none."""
-    if not np.isfinite(log_prob):
-        raise _not_finite("log probabilities", log_prob, token)
-    return log_prob
 
 
 def _not_finite(what: str, found: float, token: int) -> ModelError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -52,6 +52,11 @@ class Penalties(Sampler):
         logits = np.where(logits <= 0, logits * self._repeat, logits / self._repeat)
         candidates.logits[position] = logits - (count * self._frequency + self._presence)
         candidates.is_sorted = False
+
+    @property
+    def recent(self) -> Sequence[int]:
+        """The last `last_n` tokens, the oldest first."""
+        return self._recent
 
     def accept(self, token: int) -> None:
         self._recent.append(token)

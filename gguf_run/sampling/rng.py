@@ -8,6 +8,7 @@ draw is made of the 32-bit outputs is libstdc++'s `std::generate_canonical`.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 _TWO_32 = 2.0**32
 
@@ -36,6 +37,10 @@ class Mt19937:
         """std::uniform_real_distribution<float>(0, 1): one output."""
         u = np.float32(self.raw()) / np.float32(_TWO_32)
         return min(u, np.nextafter(np.float32(1), np.float32(0)))
+
+    def raw_pairs(self, n: int) -> NDArray[np.uint32]:
+        """The outputs of the next n `uniform_double`s, uint32 (n, 2)."""
+        return self._bits.random_raw(2 * n).astype(np.uint32).reshape(n, 2)
 
     def clone(self) -> Mt19937:
         """A generator that will give the same outputs."""

@@ -46,3 +46,6 @@ class Selector(Sampler):
     def draw(self, candidates: Candidates, running: F64) -> int:
         """The position of the candidate drawn, from what `weigh` left and returned."""
         raise NotImplementedError
+
+    def skip(self) -> None:
+        """Leave out a draw that was made elsewhere."""

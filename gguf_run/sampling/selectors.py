@@ -42,6 +42,14 @@ class Distribution(Selector):
     def draw(self, candidates: Candidates, running: F64) -> int:
         return int(np.searchsorted(running, running[-1] * self._rng.uniform_double()))
 
+    @property
+    def rng(self) -> Mt19937:
+        """What the next draw comes from; clone it."""
+        return self._rng
+
+    def skip(self) -> None:
+        self._rng.uniform_double()
+
     def reset(self) -> None:
         self._rng = Mt19937(self._seed)
 

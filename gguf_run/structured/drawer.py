@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy.typing as npt
 
-from gguf_run.sampling import Sampled, SamplerChain, likeliest
+from gguf_run.sampling import DeviceSampling, Sampled, SamplerChain, likeliest
 from gguf_run.structured.constraint import Constraint
 
 
@@ -21,10 +21,9 @@ class Drawer:
     constraint: Constraint | None = None
     n_top: int = 0
 
-    @property
-    def is_greedy(self) -> bool:
-        """Whether `draw` gives the likeliest token of the logits as they come, and no more."""
-        return self.constraint is None and self.chain.is_greedy and not self.n_top
+    def on_device(self) -> DeviceSampling | None:
+        """What a device needs to draw the next tokens by itself; None where it can't."""
+        return None if self.constraint is not None or self.n_top else self.chain.on_device()
 
     @property
     def is_complete(self) -> bool:

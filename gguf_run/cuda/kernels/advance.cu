@@ -3,17 +3,23 @@
 // recurrent state that this one has written, and writes the spare row
 // next, tokens, positions, seq_ids, slots, slots_window, state_in, state_out, state_spare (n_tok) i32; table,
 // table_window (n_tok, n_page_max) i32; slots, windows and states that a model lacks are null
+// where a chain of samplers draws (else null): counts (n_tok, n_vocab), recent (n_tok, n_room), draw (n_tok, 2), draws
+// (n_tok, n_room, 2), history (n_tok, 3) i32, with n_room = n_page_max * page_size: recent is a ring that history[0]
+// tokens went into; the last history[1] of them are counted (0: none, above n_room: all); draw is draws[history[2]]
 // grid = ceil(n_tok / 128), block = 128: a thread a token
 // latency-bound
 extern "C" __global__ void __launch_bounds__(128) advance_i32(
     const int* __restrict__ next, int* __restrict__ tokens, int* __restrict__ positions,
     const int* __restrict__ seq_ids, int* __restrict__ slots, const int* __restrict__ table,
     int* __restrict__ slots_window, const int* __restrict__ table_window, int* __restrict__ state_in,
-    int* __restrict__ state_out, int* __restrict__ state_spare, int n_tok, int n_page_max, int page_size) {
+    int* __restrict__ state_out, int* __restrict__ state_spare, int* __restrict__ counts, int* __restrict__ recent,
+    int2* __restrict__ draw, const int2* __restrict__ draws, int* __restrict__ history, int n_tok, int n_page_max,
+    int page_size, int n_vocab) {
   const int t = blockIdx.x * 128 + threadIdx.x;
   if (t >= n_tok) return;
   const int position = positions[t] + 1, page = position / page_size, rest = position % page_size;
-  tokens[t] = next[t];
+  const int token = max(next[t], 0);  // -1: none could be drawn, and the host will stop
+  tokens[t] = token;
   positions[t] = position;
   // Behind the last page there is no slot; nobody starts that step.
   if (page < n_page_max) {
@@ -26,5 +32,19 @@ extern "C" __global__ void __launch_bounds__(128) advance_i32(
     state_in[t] = written;
     state_out[t] = state_spare[t];
     state_spare[t] = written;
+  }
+  if (counts) {
+    const int n_room = n_page_max * page_size, n_seen = history[3 * t], last_n = history[3 * t + 1];
+    const int n_drawn = history[3 * t + 2] + 1;
+    counts += (long long)t * n_vocab;
+    recent += (long long)t * n_room;
+    if (last_n > 0) {
+      if (last_n <= n_room && n_seen >= last_n) counts[recent[(n_seen - last_n) % n_room]]--;
+      counts[token]++;
+      recent[n_seen % n_room] = token;
+      history[3 * t] = n_seen + 1;
+    }
+    history[3 * t + 2] = n_drawn;
+    if (n_drawn < n_room) draw[t] = draws[(long long)t * n_room + n_drawn];
   }
 }

@@ -11,3 +11,8 @@ __device__ __forceinline__ unsigned order_of(float x) {
 }
 __device__ __forceinline__ Key key_of(float x, int column) { return (Key)order_of(x) << 32 | ~(unsigned)column; }
 __device__ __forceinline__ int column_of(Key key) { return (int)~(unsigned)key; }
+// The float of a key; -0 has become 0.
+__device__ __forceinline__ float value_of(Key key) {
+  const unsigned order = key >> 32;
+  return __uint_as_float(order >> 31 ? order ^ 0x80000000u : ~order);
+}

@@ -1,5 +1,5 @@
 // log_prob_parts_f32: parts[r,p] = (m, l) of part p of the columns of x[r,:]: m their largest, l the sum of exp(x - m)
-// log_prob_f32: y[r] = x[r,ids[r]] - log(sum over all columns of exp(x[r,:])), from these parts
+// log_prob_f32: y[r] = x[r,ids[r]] - log(sum over all columns of exp(x[r,:])), from these parts; NaN where ids[r] < 0
 // x (n_rows, n_col) f32 with a row stride; ids (n_rows) i32; parts (n_rows, n_part) pairs of f32; y (n_rows) f32
 // log_prob_parts_f32: grid = (n_part, n_rows), block = 256, a column a thread at a time; log_prob_f32: grid = n_rows,
 // block = 32
@@ -34,5 +34,7 @@ extern "C" __global__ void __launch_bounds__(32) log_prob_f32(
   float l = 0;
   for (int i = threadIdx.x; i < n_part; i += 32) l += parts[i].y * expf(finite(parts[i].x) - top);
   l = warp_sum(l);
-  if (threadIdx.x == 0) y[row] = x[(long long)row * row_stride + ids[row]] - top - logf(l);
+  const int id = ids[row];
+  const float nan = __int_as_float(0x7fc00000);
+  if (threadIdx.x == 0) y[row] = id < 0 ? nan : x[(long long)row * row_stride + id] - top - logf(l);
 }

@@ -12,6 +12,7 @@
 #include "keys.cuh"
 #include "ptx.cuh"
 #include "rows.cuh"
+#include "sort.cuh"
 
 template <int PER_LANE>
 __global__ void __launch_bounds__(256) top_k_f32_warp(
@@ -38,28 +39,6 @@ __global__ void __launch_bounds__(256) top_k_f32_warp(
   if (lane < k) out[(long long)row * k + lane] = column_of(mine);
 }
 
-// Sorts keys[SIZE] in shared memory, largest first. The whole block calls it behind a barrier; it ends with one.
-template <int SIZE> __device__ __forceinline__ void bitonic_sort(Key* keys) {
-  for (int run = 2; run <= SIZE; run *= 2) {
-    for (int gap = run / 2; gap; gap /= 2) {
-      for (int t = threadIdx.x; t < SIZE / 2; t += blockDim.x) {
-        const int i = 2 * t - (t & (gap - 1));
-        const Key a = keys[i], b = keys[i + gap];
-        if ((a < b) == !(i & run)) {
-          keys[i] = b;
-          keys[i + gap] = a;
-        }
-      }
-      // Up to a gap of 32 a warp's pairs lie in 64 keys that are its own.
-      const int next = gap > 1 ? gap / 2 : run;
-      if (gap <= 32 && next <= 32)
-        __syncwarp();
-      else
-        __syncthreads();
-    }
-  }
-}
-
 __device__ __forceinline__ void keep_first(const Key* keys, Key* kept, int* out, int k) {
   const long long at = ((long long)blockIdx.x * gridDim.y + blockIdx.y) * k;
   for (int i = threadIdx.x; i < k; i += blockDim.x) {
@@ -81,7 +60,7 @@ __global__ void __launch_bounds__(SIZE < 2048 ? SIZE / 2 : 1024) top_k_f32_sort(
     keys[i] = column < n_col ? key_of(x[column], (int)column) : 0;
   }
   __syncthreads();
-  bitonic_sort<SIZE>(keys);
+  bitonic_sort(keys, SIZE);
   keep_first(keys, kept, out, k);
 }
 
@@ -95,6 +74,6 @@ __global__ void __launch_bounds__(SIZE < 2048 ? SIZE / 2 : 1024) top_k_keys_sort
     keys[i] = at < n ? from[at] : 0;
   }
   __syncthreads();
-  bitonic_sort<SIZE>(keys);
+  bitonic_sort(keys, SIZE);
   keep_first(keys, kept, out, k);
 }
