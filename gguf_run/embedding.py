@@ -50,6 +50,7 @@ def embed(engine: Engine, texts: List[List[int]], pooling: str, normalize: bool)
     """
     for i, text in enumerate(texts):
         _check(engine, i, text)
+    engine.make_room()
     rows = [row for batch in _batches(engine, texts) for row in _run(engine, batch, pooling)]
     found = np.concatenate([np.empty((0, engine.source.hp.n_embd), np.float32), *rows])
     return _unit(found) if normalize else found
@@ -69,12 +70,23 @@ def _batches(engine: Engine, texts: Iterable[List[int]]) -> Iterator[list[list[i
     """Texts that run side by side: as many as fit a step, the KV cache and the states."""
     batch: list[list[int]] = []
     for text in texts:
-        if batch and not _fits(engine, [*batch, list(text)]):
+        if batch and not _fits(engine, _filled([*batch, list(text)])):
             yield batch
             batch = []
         batch.append(list(text))
     if batch:
         yield batch
+
+
+def _filled(batch: list[list[int]]) -> list[list[int]]:
+    """The batch with more texts behind it, whose rows nobody wants: its numbers of tokens and of
+    texts become ones that come again, as each pair of them needs a plan of its own."""
+    n_text = 1 << len(batch).bit_length()
+    n_more = n_text - len(batch)
+    n_tok = sum(map(len, batch)) + n_more
+    step = max(16, (1 << n_tok.bit_length()) // 8)
+    rest = -n_tok % step
+    return [*batch, *([0] for _ in range(n_more - 1)), [0] * (1 + rest)]
 
 
 def _fits(engine: Engine, batch: List[List[int]]) -> bool:
@@ -87,12 +99,13 @@ def _fits(engine: Engine, batch: List[List[int]]) -> bool:
     )
 
 
-def _run(engine: Engine, batch: List[list[int]], pooling: str) -> list[Floats]:
+def _run(engine: Engine, batch: list[list[int]], pooling: str) -> list[Floats]:
     """The rows of each text of a batch."""
     every_row = pooling != "last"
+    filled = _filled(batch)
     work = []
     try:
-        for text in batch:
+        for text in filled if _fits(engine, filled) else batch:
             work.append((engine.new_sequence(), text))
         if len(work) == 1:
             states = engine.evaluate(*work[0], every_row, hidden=True)
@@ -102,7 +115,7 @@ def _run(engine: Engine, batch: List[list[int]], pooling: str) -> list[Floats]:
         for seq, _ in work:
             seq.close()
     ends = np.cumsum([len(text) if every_row else 1 for text in batch])
-    return [_pooled(rows, pooling) for rows in np.split(states, ends[:-1])]
+    return [_pooled(rows, pooling) for rows in np.split(states[: ends[-1]], ends[:-1])]
 
 
 def _pooled(rows: Floats, pooling: str) -> Floats:

@@ -136,6 +136,11 @@ class HParams:
         """Keys that the layers with a window see, 0 where the file names none."""
         return self.keys.integer("attention.sliding_window", 0, low=0, high=1 << 32)
 
+    @property
+    def causal(self) -> bool:
+        """Whether a token sees those before it alone, as is usual."""
+        return self.keys.flag("attention.causal", True)
+
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any], source: str) -> HParams:
         """Read the hyper-parameters; `source` names the file in errors.

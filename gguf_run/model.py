@@ -73,7 +73,7 @@ class Model:
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
         backend = open_backend(device, self.file, use_graphs, progress)
         n_ctx = n_ctx or self.hparams.n_ctx_train
-        if self.hparams.arch in ENCODERS:
+        if self._is_encoder:
             # What sees both ways needs all of a text at once.
             n_batch = max(n_batch, n_ctx)
         cache = CacheShape(
@@ -304,12 +304,16 @@ class Model:
         """
         return PromptCache(self.engine, self.tokenizer)
 
+    @property
+    def _is_encoder(self) -> bool:
+        """Whether it sees a text both ways, and so can't go on from one."""
+        return self.hparams.arch in ENCODERS or not self.hparams.causal
+
     def _check_writes_text(self) -> None:
-        arch = self.hparams.arch
-        if arch in ENCODERS:
+        if self._is_encoder:
             raise ModelError(
                 f"{self.file.path}: expected a model that writes text, found one of embeddings "
-                f"({arch}); use Model.embed, or gguf-run embed MODEL TEXT"
+                f"({self.hparams.arch}); use Model.embed, or gguf-run embed MODEL TEXT"
             )
 
     def _check_prompt(self, ids: list[int]) -> None:

@@ -1,4 +1,7 @@
-"""Tiny random models of embeddings: `write_encoder(name, path)`, by the rows of `ENCODERS`."""
+"""Tiny random models of embeddings, which see both ways: `write_encoder(name, path)`.
+
+The rows of `ENCODERS` say what is in one.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,12 @@ ENCODERS: dict[str, Variant] = {
     "nomic-bert": _bert("nomic-bert", "fused_qkv", rope_base=1000.0),
     "jina-bert-v2": jina(),
     "jina-bert-v2-code": jina("all_heads_norm", "attn_norm_2", "fused_ffn"),
+    "qwen2-both-ways": Variant(
+        "qwen2",
+        decoder,
+        parts=frozenset({"qkv_bias"}),
+        keys={"attention.causal": False, "pooling_type": 3},
+    ),
     "gemma-embedding": _gemma(),
     "gemma-embedding-projected": _gemma("projections"),
 }
@@ -111,7 +120,7 @@ ENCODERS: dict[str, Variant] = {
 def write_encoder(name: str, path: Path) -> None:
     """Write the row `name` of `ENCODERS` to `path`."""
     variant = ENCODERS[name]
-    made_with = Maker if variant.arch == "gemma-embedding" else _WordPieceMaker
+    made_with = _WordPieceMaker if variant.build is encoder else Maker
     maker = made_with(name, path, variant)
     variant.build(maker)
     maker.close()

@@ -45,6 +45,21 @@ def test_several_texts_give_what_each_gives_alone(model: Model) -> None:
     np.testing.assert_allclose(model.embed(TEXTS), alone, atol=1e-6)
 
 
+def test_many_texts_need_few_plans(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planning takes longer than a GPU takes for a batch."""
+    rng = np.random.default_rng(1)
+    texts = [rng.integers(3, 384, rng.integers(5, 60)).tolist() for _ in range(150)]
+    plans = []
+    with Model(tiny_llama, "cpu", n_parallel=16) as model:
+        make = model.engine.backend.plan
+        monkeypatch.setattr(
+            model.engine.backend, "plan", lambda *args: plans.append(args) or make(*args)
+        )
+        found = model.embed(texts)
+    assert len(plans) <= 5
+    assert found.shape == (150, 64)
+
+
 def test_no_texts_give_no_rows(model: Model) -> None:
     assert model.embed([]).shape == (0, model.hparams.n_embd)
 
@@ -174,3 +189,13 @@ def test_learned_positions_bound_the_context(tmp_path: Path) -> None:
     write_encoder("bert", tmp_path / "bert.gguf")
     with pytest.raises(ModelError, match="the model knows 512 positions"):
         Model(tmp_path / "bert.gguf", "cpu", n_ctx=513)
+
+
+def test_windows_that_see_both_ways_are_refused(tmp_path: Path) -> None:
+    variant = VARIANTS["gemma2"]
+    variant = replace(variant, keys={**variant.keys, "attention.causal": False})
+    maker = Maker("gemma2", tmp_path / "gemma2.gguf", variant)
+    variant.build(maker)
+    maker.close()
+    with pytest.raises(ModelError, match=r"key gemma2\.attention\.causal: expected true"):
+        Model(tmp_path / "gemma2.gguf", "cpu")

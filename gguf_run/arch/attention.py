@@ -149,9 +149,16 @@ def head_norms(
 def attend(b: Builder, q: Tensor, k: Tensor, v: Tensor, il: int, params: AttentionParams) -> Tensor:
     """Append k and v to the cache and attend -> (n_tok, n_head * d_v).
 
-    A layer with `attn_sinks` has a sink a head.
+    A layer with `attn_sinks` has a sink a head. Every key is seen where the file says so.
     """
     g, n_kv, window = b.g, k.shape[1], params.window
+    if params.causal and not b.hp.causal:
+        if window:
+            raise ModelError(
+                f"{b.weights.source}: key {b.hp.arch}.attention.causal: expected true in a model "
+                "whose layers see a window, found false; that is not supported"
+            )
+        params = replace(params, causal=False)
     slots, table = b.slots(window), b.block_table(window)
     keys = g.set_rows(b.cache_k(il, n_kv, k.shape[2], window), k, slots)
     values = g.set_rows(b.cache_v(il, n_kv, v.shape[2], window), v, slots)

@@ -9,6 +9,6 @@ from gguf_run.arch import ARCHITECTURES, ENCODERS
 
 
 def test_every_architecture_has_a_tiny_model() -> None:
-    assert {variant.arch for variant in encoders.ENCODERS.values()} == ENCODERS
+    assert {variant.arch for variant in encoders.ENCODERS.values()} >= ENCODERS
     writers = {variant.arch for variant in VARIANTS.values()}
     assert set(ARCHITECTURES) == writers | ENCODERS
