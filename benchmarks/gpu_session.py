@@ -25,7 +25,8 @@ from typing import Any
 import cupy  # noqa: TID251
 
 from gguf_run import Model
-from gguf_run.bench import Workload, as_markdown, bench
+from gguf_run.bench import Workload, bench
+from gguf_run.bench_tables import as_markdown
 from gguf_run.cuda.select import open_device
 from gguf_run.cuda.upload import Transfer, Uploader
 from gguf_run.loader_bytes import file_reader

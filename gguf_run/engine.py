@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
 from gguf_run.batch import BatchInputs
+from gguf_run.costs import Peaks
 from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
 from gguf_run.graph import F32, I32, Graph, Tensor
@@ -55,6 +56,10 @@ class Backend(Protocol):
     def default_cache_type(self) -> str:
         """Type of the KV cache where the user names none."""
 
+    @property
+    def default_batch(self) -> int:
+        """The most tokens of a step where the user names none."""
+
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan a graph with the fusions that this backend has kernels for, or with none."""
 
@@ -73,6 +78,9 @@ class Backend(Protocol):
 
     def write_cache(self, leaf: Tensor, rows: List[int], data: npt.NDArray[np.uint8]) -> None:
         """Put back what `read_cache` gave; distinct rows."""
+
+    def peaks(self) -> Peaks | None:
+        """What the device gives at most, measured now; None where that says nothing."""
 
     def close(self) -> None:
         """Free everything."""

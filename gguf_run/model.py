@@ -22,7 +22,7 @@ from gguf_run.errors import ModelError
 from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams, architecture_name
 from gguf_run.kv_cache import pages_for, window_pages
-from gguf_run.loader import MetaValue, open_gguf
+from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.prompt_cache import PromptCache
 from gguf_run.quants import QuantType, quant_type
 from gguf_run.states import STATES_PER_SEQUENCE
@@ -36,11 +36,12 @@ class Model:
     """A model file, ready to run; a context manager.
 
     Args:
-        path: the GGUF file; of several shards the first.
+        path: the GGUF file; of several shards the first. An open one is closed with the model.
         device: "cpu" (NumPy), "cuda" (an NVIDIA GPU), "emulated" (the CUDA kernels on the CPU), or
             "auto": "cuda" where there is a GPU, else "cpu".
         n_ctx: tokens that a sequence may have; default: what the model was trained with.
-        n_batch: the most tokens that are evaluated in one step; of an encoder, `n_ctx` at least.
+        n_batch: the most tokens that are evaluated in one step, default 2048 on a GPU and 512 on
+            the CPU; of an encoder, `n_ctx` at least.
         n_parallel: sequences that may be open at once, with `n_ctx` tokens each.
         cache_type_k, cache_type_v: types of the KV cache, of `CACHE_TYPES`; default: F16 on a GPU,
             F32 on the CPU and for the vectors of latent attention, whose type is `cache_type_k`.
@@ -53,11 +54,11 @@ class Model:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | GGUFFile,
         device: str = "auto",
         *,
         n_ctx: int | None = None,
-        n_batch: int = 512,
+        n_batch: int | None = None,
         n_parallel: int = 1,
         cache_type_k: str | None = None,
         cache_type_v: str | None = None,
@@ -66,27 +67,20 @@ class Model:
         progress: Progress | None = None,
     ) -> None:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
-        self.file = open_gguf(path)
+        self.file = path if isinstance(path, GGUFFile) else open_gguf(path)
         source = str(self.file.path)
         build = find_architecture(architecture_name(self.file.metadata, source), source)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
         backend = open_backend(device, self.file, use_graphs, progress)
+        n_batch = n_batch or backend.default_batch
+        n_batch = n_batch or backend.default_batch
         n_ctx = n_ctx or self.hparams.n_ctx_train
         if self._is_encoder:
             # What sees both ways needs all of a text at once.
             n_batch = max(n_batch, n_ctx)
-        cache = CacheShape(
-            n_page=pages_for(n_ctx) * n_parallel,
-            n_ctx=n_ctx,
-            type_k=_cache_type(cache_type_k or backend.default_cache_type),
-            type_v=_cache_type(cache_type_v or backend.default_cache_type),
-            # All heads read one small vector, so all have the same rounding error of it: in F16 it
-            # is large enough to change which experts a token goes to.
-            type_latent=_cache_type(cache_type_k or "F32"),
-            n_state=STATES_PER_SEQUENCE * n_parallel,
-            n_page_window=window_pages(self.hparams.window, n_batch, n_ctx) * n_parallel,
-        )
+        types = (cache_type_k, cache_type_v, backend.default_cache_type)
+        cache = cache_shape(self.hparams, n_ctx, n_batch, *types, n_parallel)
         table = WeightTable.from_gguf(self.file)
         self.engine = Engine(GraphSource(build, self.hparams, table, cache), backend, n_batch, fuse)
         self.engine.warm_up()
@@ -340,6 +334,32 @@ class Model:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def cache_shape(
+    hp: HParams,
+    n_ctx: int,
+    n_batch: int,
+    type_k: str | None,
+    type_v: str | None,
+    default_type: str,
+    n_parallel: int = 1,
+) -> CacheShape:
+    """Room for `n_parallel` sequences of `n_ctx` tokens that grow by up to `n_batch` a step.
+
+    Types are of `CACHE_TYPES`, None what `default_type` says. Raises `ModelError` for others.
+    """
+    return CacheShape(
+        n_page=pages_for(n_ctx) * n_parallel,
+        n_ctx=n_ctx,
+        type_k=_cache_type(type_k or default_type),
+        type_v=_cache_type(type_v or default_type),
+        # All heads read one small vector, so all have the same rounding error of it: in F16 it
+        # is large enough to change which experts a token goes to.
+        type_latent=_cache_type(type_k or "F32"),
+        n_state=STATES_PER_SEQUENCE * n_parallel,
+        n_page_window=window_pages(hp.window, n_batch, n_ctx) * n_parallel,
+    )
 
 
 def _check_at_least_one(**options: int | None) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from gguf_run.fusion import FUSIONS, Accepts, Fusion, Readers, find_readers, fuse, producer
-from gguf_run.graph import Graph, Kind, Tensor
+from gguf_run.graph import AttentionParams, Graph, Kind, Tensor
 
 ARENA_ALIGNMENT = 256
 """Bytes; what cudaMalloc guarantees, so that every kernel may use 16-byte loads."""
@@ -194,20 +194,33 @@ def _is_written(t: Tensor) -> bool:
 # Traffic
 
 
+def attention_bytes(part: Tensor, n_key: int) -> int:
+    """Bytes of `n_key` keys and values as a `flash_attn_ext` reads them; values that are a part of
+    the keys cost nothing more."""
+    keys, values = part.srcs[1], part.srcs[2]
+    apart = (keys,) if values.base is keys.base else (keys, values)
+    return sum(n_key * t.n_bytes // (t.shape[0] * t.shape[2]) for t in apart)
+
+
+def most_keys(part: Tensor) -> int:
+    """Keys that a `flash_attn_ext` reads where its sequences fill their tables, or windows."""
+    assert isinstance(part.params, AttentionParams)
+    (n_seq, n_page), page_size = part.srcs[5].shape, part.srcs[1].shape[2]
+    whole, window = n_seq * n_page * page_size, part.params.window
+    return min(whole, n_seq * (window - 1) + part.shape[0]) if window else whole
+
+
 def _bytes_read(part: Tensor, inputs: Iterable[Tensor]) -> int:
-    """Least bytes that a part reads from outside its group; attention counts its whole table."""
+    """Least bytes that a part reads from outside its group; attention sees its whole table."""
     outside = set(inputs)
-    total = 0
+    total = attention_bytes(part, most_keys(part)) if part.op == "flash_attn_ext" else 0
     for i, s in enumerate(part.srcs):
-        if s not in outside:
+        if s not in outside or (part.op == "flash_attn_ext" and i in (1, 2)):
             continue
         if part.op == "get_rows" and i == 0:
             total += part.shape[0] * s.dtype.row_bytes(s.shape[1])
         elif part.op == "mul_mat_id" and i == 0:
             total += min(s.shape[0], part.srcs[2].n_elements) * s.n_bytes // s.shape[0]
-        elif part.op == "flash_attn_ext" and i in (1, 2):
-            n_page = prod(part.srcs[5].shape)
-            total += n_page * s.n_bytes // s.shape[0]
         elif not (part.op == "set_rows" and i == 0):
             total += s.n_bytes
     return total

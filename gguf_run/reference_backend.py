@@ -24,6 +24,7 @@ class ReferenceBackend:
 
     name = "cpu"
     default_cache_type = "F32"
+    default_batch = 512
 
     def __init__(self, file: GGUFFile, decoded_bytes: int | None = None) -> None:
         """`decoded_bytes` bounds the memory for decoded weights (default: half of what is free)."""
@@ -73,6 +74,9 @@ class ReferenceBackend:
 
     def _cache_bytes(self, leaf: Tensor) -> npt.NDArray[np.uint8]:
         return self._cache(leaf).reshape(leaf.shape[0], -1).view(np.uint8)
+
+    def peaks(self) -> None:
+        """NumPy's limits are not the machine's."""
 
     def close(self) -> None:
         """Let go of weights and caches."""

@@ -13,6 +13,7 @@ LAYERS = (
     {"errors"},
     {"loader", "hparams", "quants", "graph", "graph_ops", "graph_params", "graph_tensor"},
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
+    {"costs", "noise", "random_model", "shapes"},
     {
         "reference",
         "reference_backend",
@@ -37,7 +38,7 @@ LAYERS = (
         "embedding",
     },
     {"model", "conversation", "hub"},
-    {"bench"},
+    {"bench", "bench_tables"},
     {"commands", "server"},
     {"cli"},
 )
