@@ -225,7 +225,7 @@ def _weight_bytes(step: Step) -> int:
 
 CANDIDATES: dict[str, dict[str, Sequence[Any]]] = {
     "STREAMS": {
-        "rows": (1, 2, 4),
+        "rows": (1, 2),
         "k_split": (1, 2, 4, 8),
         "trigger": (0, 1, 2),
         "in_flight_bytes": tuple(n << 10 for n in (24, 32, 44, 64, 90)),

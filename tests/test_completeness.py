@@ -60,5 +60,10 @@ def test_every_family_has_cases(family: str) -> None:
 
 
 def test_no_kernel_is_declared_twice() -> None:
-    declared = [(m.path.name, name, m.defines) for m in MODULES for name in m.names]
+    declared = [
+        (m.path.name, name, m.defines, capability)
+        for m, capabilities in MODULES.items()
+        for name in m.names
+        for capability in capabilities
+    ]
     assert len(set(declared)) == len(declared)

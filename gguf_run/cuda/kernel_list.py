@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import gguf_run.cuda.backend as _backend  # noqa: F401  (declares every module)
 from gguf_run.cuda.cache import FileCache, Progress
@@ -11,12 +12,18 @@ from gguf_run.cuda.compile import KernelCompiler
 from gguf_run.cuda.lowering import MODULES
 from gguf_run.cuda.nvrtc import Nvrtc
 from gguf_run.cuda.resources import Resources, kernel_resources
+from gguf_run.cuda.source import KernelSource
 
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten, that every kernel must compile for."""
 
 REGISTERS_PER_SM = 65536
+STATIC_SHARED = 48 << 10
+"""Bytes of shared memory that a kernel may declare; more must be asked for at its launch."""
 MOST_THREADS = 1024
+BATCH = 32
+
+Defines = tuple[tuple[str, str | int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +42,45 @@ class KernelFacts:
 
     @property
     def faults(self) -> list[str]:
-        """What keeps it from being good: registers spilled, or too many of them for its blocks."""
+        """What keeps it from being good: registers spilled, or too much taken for its blocks."""
         r, found = self.resources, []
         if r.stack:
             found.append(f"{r.stack} bytes of local memory a thread")
         # Registers are handed out to a warp in eights for each thread.
         if -(-r.registers // 8) * 8 * self.threads > REGISTERS_PER_SM:
             found.append(f"{r.registers} registers don't fit {self.threads} threads")
+        if r.shared > STATIC_SHARED:
+            found.append(f"{r.shared} bytes of static shared memory")
         return found
 
 
 def compile_all(
     nvrtc: Nvrtc, capability: int, cache: FileCache, progress: Progress | None = None
 ) -> list[KernelFacts]:
-    """All kernels of all modules for one compute capability. Raises `DeviceError`."""
+    """All kernels that devices of one compute capability are given. Raises `DeviceError`."""
     arch = nvrtc.arch(capability)
     facts = []
-    for cubin in KernelCompiler(nvrtc, cache).cubins(MODULES, arch, progress):
+    sources = list(batches(capability))
+    for cubin in KernelCompiler(nvrtc, cache).cubins(sources, arch, progress):
         resources = kernel_resources(cubin.image)
         for name, symbol in cubin.symbols.items():
             facts.append(KernelFacts(cubin.source.path.name, name, arch, resources[symbol]))
     return facts
+
+
+def batches(capability: int) -> Iterator[KernelSource]:
+    """The kernels of a compute capability, up to BATCH of a file at a time.
+
+    A model takes few of a file, so modules are small; for all of them, reading the headers once a
+    module would cost a tenth of the time.
+    """
+    files: dict[tuple[Path, Defines], list[str]] = {}
+    for source, capabilities in MODULES.items():
+        if capability in capabilities:
+            files.setdefault((source.path, source.defines), []).extend(source.names)
+    for (path, defines), names in files.items():
+        for start in range(0, len(names), BATCH):
+            yield KernelSource(path, tuple(names[start : start + BATCH]), defines)
 
 
 def format_kernels(facts: Iterable[KernelFacts]) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gguf_run.cuda.capabilities import ALL
 from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.source import KernelSource
 from gguf_run.graph import Kind, Tensor
@@ -27,14 +28,17 @@ from gguf_run.plan import Step
 
 KERNELS = Path(__file__).parent / "kernels"
 
-MODULES: list[KernelSource] = []
-"""Every module of the backend with all its kernels, in order of declaration."""
+MODULES: dict[KernelSource, frozenset[int]] = {}
+"""Every module of the backend with all its kernels, and the compute capabilities of the devices
+that it is launched on."""
 
 
-def kernel_module(file: str, names: Sequence[str], **defines: str | int) -> KernelSource:
+def kernel_module(
+    file: str, names: Sequence[str], capabilities: frozenset[int] = ALL, **defines: str | int
+) -> KernelSource:
     """Declare the kernels of `kernels/<file>`: plain names and template instances."""
     source = KernelSource(KERNELS / file, tuple(names), tuple(sorted(defines.items())))
-    MODULES.append(source)
+    MODULES[source] = capabilities
     return source
 
 

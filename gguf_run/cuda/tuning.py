@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gguf_run.cuda.capabilities import before, since
 from gguf_run.cuda.device import Device
 
 BULK, GENERIC = "bulk", "generic"
@@ -80,9 +81,20 @@ ATTENTION: Mapping[str, Attention] = MappingProxyType({BULK: Attention(), GENERI
 """By generation."""
 
 
+CAPABILITIES: Mapping[str, frozenset[int]] = MappingProxyType(
+    {BULK: since(90), GENERIC: before(90)}
+)
+"""The compute capabilities of the generations."""
+
+
 def generation(device: Device) -> str:
     """Which rows of the tables are the device's."""
     return BULK if device.capability >= 90 else GENERIC
+
+
+def most_rows(generation: str) -> int:
+    """The most rows a warp that any row of the table names."""
+    return max(choice.rows for key, choice in STREAMS.items() if key[0] == generation)
 
 
 def stream(device: Device, kind: str, n_bytes: int) -> Stream:

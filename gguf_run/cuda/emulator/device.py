@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.cuda.cache import FileCache
+from gguf_run.cuda.capabilities import SHARED_BYTES
 from gguf_run.cuda.device import (
     Buffer,
     Device,
@@ -75,9 +76,7 @@ class EmulatedDevice(Device):
         self.arch = "emulated"
         self.capability = capability
         self.n_sm = n_sm
-        self.max_shared = (
-            64 if capability == 75 else 99 if capability in (86, 89, 120) else 227
-        ) * 1024
+        self.max_shared = SHARED_BYTES[capability]
         self.main = EmulatedStream()
         host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._memory = Memory(host if memory is None else memory)

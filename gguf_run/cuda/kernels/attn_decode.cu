@@ -426,8 +426,11 @@ __device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attent
   }
 }
 
+// Blocks that must fit a multiprocessor. Where two of four heads would spill a few registers, one.
+template <int D, int H> constexpr int PER_SM = H == 4 && (__CUDA_ARCH__ >= 1200 || (__CUDA_ARCH__ >= 1000 && D == 256)) ? 1 : 2;
+
 template <class Cache, int D, int H, bool BULK>
-__global__ void __launch_bounds__(256, 2)
+__global__ void __launch_bounds__(256, (PER_SM<D, H>))
 attn_decode(const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v, const float* __restrict__ q_norm,
             const float* __restrict__ k_norm, const int* __restrict__ positions, const int* __restrict__ slots,
             const int* __restrict__ seq_ids, const int* __restrict__ block_table, const float* __restrict__ factors,

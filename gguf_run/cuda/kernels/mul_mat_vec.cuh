@@ -32,19 +32,21 @@ __device__ __forceinline__ Activation<FINE> load_activations(const uint8_t* x, i
   return a;
 }
 
-// Blocks that must fit a multiprocessor. Three of 8 tokens in two terms would spill a few registers on sm_120.
-#if __CUDA_ARCH__ >= 1200
+// Blocks that must fit a multiprocessor. From sm_100 on, three of 8 tokens in two terms and five of MXFP4 would spill a few
+// registers.
+#if __CUDA_ARCH__ >= 1000
 constexpr int MOST_FINE = 2;
 #else
 constexpr int MOST_FINE = 3;
 #endif
 template <class Q, int N_TOK> constexpr int PER_SM = N_TOK == 1 ? 5 : N_TOK < 8 ? 4 : Q::FINE ? MOST_FINE : 3;
+template <> constexpr int PER_SM<MXFP4, 1> = __CUDA_ARCH__ >= 1000 ? 4 : 5;
 
 // Rows unit * groups * ROWS and following; the whole block calls it, once.
 template <class Q, int N_TOK, int ROWS>
 __device__ __forceinline__ void mul_mat_vec(
     const uint8_t* w, const uint8_t* x, const float* add, float* y, int unit, int n_tok, int n_out, int n_chunk,
-    int k_split, size_t x_bytes, int y_stride, int add_stride) {
+    int k_split, int x_bytes, int y_stride, int add_stride) {
   __shared__ float part[4][ROWS * N_TOK];
   const int lane = threadIdx.x, warp = threadIdx.y, groups = blockDim.y / k_split;
   const int slice = warp % k_split, row0 = (unit * groups + warp / k_split) * ROWS;
@@ -74,9 +76,11 @@ __device__ __forceinline__ void mul_mat_vec(
     Chunk chunk[ROWS];
 #pragma unroll
     for (int r = 0; r < ROWS; r++) chunk[r] = Q::unpack(raw[r], c);
+    const uint8_t* row = x;  // step by step: an offset a token would take registers
 #pragma unroll
     for (int t = 0; t < N_TOK; t++) {
-      const Activation<Q::FINE> a = load_activations<Q::FINE>(x + min(t, n_tok - 1) * x_bytes, n_chunk, c, wide);
+      const Activation<Q::FINE> a = load_activations<Q::FINE>(row, n_chunk, c, wide);
+      if (t + 1 < n_tok) row += x_bytes;
 #pragma unroll
       for (int r = 0; r < ROWS; r++) sum[r][t] += dot<Q>(chunk[r], a);
     }

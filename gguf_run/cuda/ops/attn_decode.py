@@ -35,7 +35,9 @@ def _kernel(cache: str, size: int, n: int, generation: str) -> str:
 
 MODULES = {
     (cache, size, generation): kernel_module(
-        "attn_decode.cu", [_kernel(cache, size, n, generation) for n in SETS]
+        "attn_decode.cu",
+        [_kernel(cache, size, n, generation) for n in SETS],
+        capabilities=tuning.CAPABILITIES[generation],
     )
     for cache in CACHES
     for size in HEAD_SIZES

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gguf_run.cuda.capabilities import with_shared
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.lowering import kernel_module
 from gguf_run.cuda.source import KernelSource
 from gguf_run.graph import F16, Tensor
+from gguf_run.quants import quant_type
 
 DECODED_TYPES = ("F16", "Q8_0", "Q4_0")
 """Types that the kernel can turn into f16; f32 would lose too much."""
@@ -60,7 +62,10 @@ class Instance:
     module: KernelSource = field(init=False)
 
     def __post_init__(self) -> None:
-        source = kernel_module("flash_attn_mma.cu", [self.kernel])
+        s = self.shape
+        raw = sum(quant_type("Q4_0").row_bytes(n) for n in (s.d_k, s.d_v)) if self.decode else 0
+        capabilities = with_shared(s.shared(1, raw) + STATIC_SHARED)
+        source = kernel_module("flash_attn_mma.cu", [self.kernel], capabilities)
         object.__setattr__(self, "module", source)
 
     @property

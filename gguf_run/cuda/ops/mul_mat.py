@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gguf_run.cuda.activations import MAX_FEW, form_of_few
+from gguf_run.cuda.capabilities import ALL, with_shared
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
@@ -57,22 +58,35 @@ def rows_per_warp(type_name: str, n_tok: int) -> int:
     return 4 if layout.block_size == 32 and layout.type_size <= 20 and n_tok == 1 else 2
 
 
-def _vec_kernel(type_name: str, n_tok: int) -> str:
+def vec_kernel(type_name: str, n_tok: int) -> str:
+    """The kernel for up to `n_tok` tokens, one of FEW, and weights of a quantised type."""
     return f"mul_mat_vec_q8_1<{type_name}, {n_tok}, {rows_per_warp(type_name, n_tok)}>"
 
 
+def vec_float_kernel(type_name: str, n_tok: int, width: int) -> str:
+    """The kernel for up to `n_tok` tokens, one of FEW, and numbers that are loaded by `width`."""
+    return f"mul_mat_vec_f32<{FLOAT_TYPES[type_name]}, {n_tok}, {width}>"
+
+
 VEC = {
-    name: kernel_module("mul_mat_vec.cu", [_vec_kernel(name, n) for n in FEW]) for name in LAYOUTS
+    name: kernel_module("mul_mat_vec.cu", [vec_kernel(name, n) for n in FEW]) for name in LAYOUTS
 }
 VEC_FLOAT = {
     name: kernel_module(
-        "mul_mat_vec_float.cu", [f"mul_mat_vec_f32<{c}, {n}, {v}>" for n in FEW for v in (1, 8)]
+        "mul_mat_vec_float.cu", [vec_float_kernel(name, n, width) for n in FEW for width in (1, 8)]
     )
-    for name, c in FLOAT_TYPES.items()
+    for name in FLOAT_TYPES
 }
+LARGE = with_shared(TILES[-1].shared_bytes)
+"""Capabilities with the memory for the largest tile."""
 MMA = {
-    name: kernel_module("mul_mat_mma.cu", [tile.kernel("mul_mat_mma", name) for tile in TILES])
+    (name, large): kernel_module(
+        "mul_mat_mma.cu",
+        [tile.kernel("mul_mat_mma", name) for tile in (TILES if large else TILES[:-1])],
+        capabilities=LARGE if large else ALL - LARGE,
+    )
     for name in ("F16", "BF16", *LAYOUTS)
+    for large in (False, True)
 }
 SUM = kernel_module("mul_mat_mma.cu", ["mul_mat_sum"])
 TILE_F32 = kernel_module("mul_mat_tile.cu", [f"mul_mat_f32<{c}>" for c in FLOAT_TYPES.values()])
@@ -209,7 +223,7 @@ def _launch_vec(low: Lowering, p: Product) -> None:
     k_split, units = share_rows(n_unit, -(-n_chunk // 32), low.device.n_sm)
     low.launch(
         VEC[name],
-        _vec_kernel(name, few),
+        vec_kernel(name, few),
         grid=-(-n_unit // units),
         block=(32, units * k_split),
         args=[*_operands(low, p), p.n_tok, p.n_out, n_chunk, k_split, p.add_stride],
@@ -226,19 +240,24 @@ def _launch_vec_float(low: Lowering, p: Product) -> None:
     k_split, units = share_rows(n_unit, -(-p.n_in // (32 * vec)), low.device.n_sm)
     low.launch(
         VEC_FLOAT[name],
-        f"mul_mat_vec_f32<{FLOAT_TYPES[name]}, {few}, {vec}>",
+        vec_float_kernel(name, few, vec),
         grid=-(-n_unit // units),
         block=(32, units * k_split),
-        args=[*_operands(low, p), p.n_tok, p.n_out, p.n_in, stride, k_split, p.add_stride],
+        args=[*_operands(low, p), p.n_tok, p.n_out, p.n_in, stride, 0, k_split, p.add_stride],
     )
 
 
 # Many tokens
 
 
+def has_large_tiles(device: Device) -> bool:
+    """Whether a block has the memory for the largest tile."""
+    return device.max_shared >= TILES[-1].shared_bytes
+
+
 def _tile(device: Device, n_tok: int) -> Tile:
     """The smallest that takes all tokens, else the largest that the device's memory allows."""
-    fitting = [t for t in TILES if t.shared_bytes <= device.max_shared]
+    fitting = TILES if has_large_tiles(device) else TILES[:-1]
     return next((t for t in fitting if n_tok <= t.tokens), fitting[-1])
 
 
@@ -270,7 +289,7 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
     if n_sum > n_split:  # each term's products are partial sums, too
         addend, y = None, partial
     low.launch(
-        MMA[name],
+        MMA[name, has_large_tiles(low.device)],
         tile.kernel("mul_mat_mma", name),
         grid=(-(-p.n_out // tile.rows), -(-p.n_row // tile.tokens), n_split),
         block=2 * tile.rows,

@@ -7,7 +7,16 @@ from typing import Any
 from gguf_run.cuda.activations import MAX_FEW, form_of_few
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
-from gguf_run.cuda.ops.mul_mat import FEW, Tile, rows_per_warp, share_rows
+from gguf_run.cuda.ops.mul_mat import (
+    FEW,
+    VEC,
+    VEC_FLOAT,
+    Tile,
+    rows_per_warp,
+    share_rows,
+    vec_float_kernel,
+    vec_kernel,
+)
 from gguf_run.cuda.ops.rows import Rows
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F16_SCALED, F32, Tensor
@@ -16,21 +25,6 @@ from gguf_run.plan import Step
 TILE = Tile(64, 64, 32, 32, 3)
 
 
-def _vec_kernel(type_name: str, n_tok: int) -> str:
-    return f"mul_mat_batched_vec_q8_1<{type_name}, {n_tok}, {rows_per_warp(type_name, n_tok)}>"
-
-
-VEC = {
-    name: kernel_module("mul_mat_batched_vec.cu", [_vec_kernel(name, n) for n in FEW])
-    for name in LAYOUTS
-}
-VEC_FLOAT = {
-    name: kernel_module(
-        "mul_mat_batched_vec_float.cu",
-        [f"mul_mat_batched_vec_f32<{c}, {n}, {v}>" for n in FEW for v in (1, 8)],
-    )
-    for name, c in FLOAT_TYPES.items()
-}
 MMA = {
     name: kernel_module("mul_mat_batched_mma.cu", [TILE.kernel("mul_mat_batched_mma", name)])
     for name in ("F16", "BF16", *LAYOUTS)
@@ -74,30 +68,32 @@ def _launch_vec(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     w, x = t.srcs
     layout_of(w.dtype)
     name, few, (n_head, n_out, n_in) = w.dtype.name, _few(x.shape[0]), w.shape
+    w_at, x_at, y_at = operands
     n_unit, n_chunk = -(-n_out // rows_per_warp(name, few)), n_in // 32
     k_split, units = share_rows(n_unit * n_head, -(-n_chunk // 32), low.device.n_sm)
     low.launch(
         VEC[name],
-        _vec_kernel(name, few),
+        vec_kernel(name, few),
         grid=(-(-n_unit // units), n_head),
         block=(32, units * k_split),
-        args=[*operands, x.shape[0], n_out, n_chunk, k_split],
+        args=[w_at, x_at, None, y_at, x.shape[0], n_out, n_chunk, k_split, 0],
     )
 
 
 def _launch_vec_float(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     w, x = t.srcs
-    name, (n_head, n_out, n_in), rows = w.dtype.name, w.shape, _strides(x)
-    whole = n_in % 8 == 0 and not any(s % 4 for s in rows.strides[0])
-    vec = 8 if whole and low.at(x).ptr % 16 == 0 else 1
+    w_at, x_at, y_at = operands
+    name, (n_head, n_out, n_in) = w.dtype.name, w.shape
+    whole = n_in % 8 == 0 and not any(s % 4 for s in x.strides[:2])
+    vec = 8 if whole and x_at.ptr % 16 == 0 else 1
     n_unit = -(-n_out // 2)
     k_split, units = share_rows(n_unit * n_head, -(-n_in // (32 * vec)), low.device.n_sm)
     low.launch(
         VEC_FLOAT[name],
-        f"mul_mat_batched_vec_f32<{FLOAT_TYPES[name]}, {_few(x.shape[0])}, {vec}>",
+        vec_float_kernel(name, _few(x.shape[0]), vec),
         grid=(-(-n_unit // units), n_head),
         block=(32, units * k_split),
-        args=[*operands, x.shape[0], n_out, n_in, k_split, *rows.structs()],
+        args=[w_at, x_at, None, y_at, x.shape[0], n_out, n_in, *x.strides[:2], k_split, 0],
     )
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from gguf_run.cuda.activations import PAIRS, form_of_few
+from gguf_run.cuda.capabilities import ALL
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
-from gguf_run.cuda.ops.mul_mat import Tile, rows_per_warp, share_rows
+from gguf_run.cuda.ops.mul_mat import LARGE, Tile, has_large_tiles, rows_per_warp, share_rows
 from gguf_run.cuda.ops.rows import Rows
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F16_SCALED, F32, Tensor
 from gguf_run.plan import Step
 
-TILES = (Tile(128, PAIRS, 32, 64, 2), Tile(64, PAIRS // 2, 32, 32, 3))
-"""The first that the device's shared memory allows; of the second, two blocks share a group."""
+TILES = {True: Tile(128, PAIRS, 32, 64, 2), False: Tile(64, PAIRS // 2, 32, 32, 3)}
+"""With and without the memory for large tiles; of the small ones, two blocks share a group."""
 
 
 def _vec_kernel(type_name: str) -> str:
@@ -30,8 +31,13 @@ VEC_FLOAT = {
     for name, c in FLOAT_TYPES.items()
 }
 MMA = {
-    name: kernel_module("mul_mat_id_mma.cu", [t.kernel("mul_mat_id_mma", name) for t in TILES])
+    (name, large): kernel_module(
+        "mul_mat_id_mma.cu",
+        [tile.kernel("mul_mat_id_mma", name)],
+        capabilities=LARGE if large else ALL - LARGE,
+    )
     for name in ("F16", "BF16", *LAYOUTS)
+    for large, tile in TILES.items()
 }
 
 
@@ -101,10 +107,11 @@ def _launch_mma(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     if not is_float(w.dtype):
         layout_of(w.dtype)
     n_row = x.shape[0] * x.shape[1]
-    tile = next(tile for tile in TILES if tile.shared_bytes <= low.device.max_shared)
+    large = has_large_tiles(low.device)
+    tile = TILES[large]
     at_w, at_x, _, add, out = operands
     low.launch(
-        MMA[name],
+        MMA[name, large],
         tile.kernel("mul_mat_id_mma", name),
         grid=(-(-n_out // tile.rows), groups.shape[0], PAIRS // tile.tokens),
         block=2 * tile.rows,

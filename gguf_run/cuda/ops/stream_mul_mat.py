@@ -19,8 +19,6 @@ from gguf_run.plan import Step
 
 WARPS = 8
 """Warps of a block that multiply: more would leave the kernels behind no room to start early."""
-ROWS = (1, 2, 4)
-"""Rows a warp that the kernels are compiled for."""
 LOADS = {True: 4, False: 5}
 """Times four activations that a thread reads at once, with and without a norm."""
 MAX_STAGES = 12
@@ -37,10 +35,16 @@ def _kernel(name: str, rows: int, norm: bool, generation: str) -> str:
     return f"stream_mul_mat<{FLOATS.get(name, name)}, {WARPS}, {rows}, {LOADS[norm]}, {flags}>"
 
 
+def _rows(generation: str) -> list[int]:
+    """Rows a warp: what the table says, halved where there are few."""
+    return [1 << i for i in range(tuning.most_rows(generation).bit_length())]
+
+
 MODULES = {
     (name, norm, generation): kernel_module(
         "stream_mul_mat.cu",
-        [_kernel(name, r, norm, generation) for r in ROWS],
+        [_kernel(name, r, norm, generation) for r in _rows(generation)],
+        capabilities=tuning.CAPABILITIES[generation],
     )
     for name in (*FLOATS, *LAYOUTS)
     for norm in (True, False)
