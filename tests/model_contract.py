@@ -14,6 +14,7 @@ import numpy as np
 from cases import nmse
 from encoders import ENCODERS, write_encoder
 from make_gguf import write_model
+from sampling.llama_options import options_to_kwargs
 
 from gguf_run import Model
 from gguf_run.state_file import load_state, save_state
@@ -44,6 +45,19 @@ def check_greedy_text(device: str, shared: Path, n_tok: int) -> None:
         for run in runs:
             chunks = model.generate(run["prompt"], n_tok, temperature=0)
             assert [c.token for c in chunks] == run["tokens"][:n_tok]
+
+
+def check_sampled_text(device: str, shared: Path, n_tok: int) -> None:
+    """The beginnings of the texts that llama.cpp samples of a trained model, `n_tok` tokens of each
+    run, on the device where it has all of a run's samplers. The record's cache is float32."""
+    runs = json.loads((shared / "models" / "stories260K.sampled.json").read_text())["runs"]
+    cache = {"cache_type_k": "F32", "cache_type_v": "F32"}
+    with Model(shared / "models" / "stories260K.gguf", device, **cache) as model:
+        for run in runs:
+            options = options_to_kwargs(run["options"])
+            text = "".join(c.text for c in model.generate(run["prompt"], n_tok, **options))
+            assert text, run
+            assert run["text"].startswith(text), run["options"]
 
 
 def check_demo_text(device: str, n_tok: int) -> None:
