@@ -10,7 +10,7 @@ import numpy as np
 from gguf_run.errors import ModelError
 from gguf_run.loader import MetaValue
 from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
-from gguf_run.structured import Constraint, Drawer
+from gguf_run.structured import Constraint, Drawer, ReasoningBudget, ReplyPlan
 from gguf_run.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -42,9 +42,15 @@ class Drawers:
         json_schema: Mapping[str, Any] | str | None = None,
         regex: str | None = None,
         logprobs: int = 0,
+        reply: ReplyPlan | None = None,
+        reasoning_budget: int | None = None,
         **sampling: Any,
     ) -> Drawer:
         """A drawer for one generation; arguments as for `Model.generate`, None is the default.
+
+        Args:
+            reply: of a chat; a grammar binds its content, and tools its calls.
+            reasoning_budget: as for `Model.chat`.
 
         Raises:
             ModelError: a parameter is out of range, or a grammar is wrong.
@@ -60,21 +66,35 @@ class Drawers:
         given["logit_bias"] = {**ruled_out, **given.get("logit_bias", {})}
         params = SamplingParams(**{**file_defaults(self._metadata), **given})
         chain = SamplerChain(params, self._n_vocab, self._dry_breakers(params))
-        return Drawer(chain, self._constraint(grammar, json_schema, regex), logprobs)
+        constraint = self._constraint(grammar, json_schema, regex, reply)
+        return Drawer(chain, constraint, logprobs, self._budget(reasoning_budget, reply))
 
     def _constraint(
         self,
         grammar: str | None,
         json_schema: Mapping[str, Any] | str | None,
         regex: str | None,
+        reply: ReplyPlan | None,
     ) -> Constraint | None:
-        if grammar is None and json_schema is None and regex is None:
+        calls = reply is not None and reply.tools
+        if grammar is None and json_schema is None and regex is None and not calls:
             return None
         if self._constraints is None:
             from gguf_run.structured.factory import ConstraintFactory
 
             self._constraints = ConstraintFactory(self._get_tokenizer(), self._n_vocab)
-        return self._constraints.make(grammar, json_schema, regex)
+        return self._constraints.make(grammar, json_schema, regex, reply)
+
+    def _budget(self, n: int | None, reply: ReplyPlan | None) -> ReasoningBudget | None:
+        """What bounds the reasoning, where the model's replies have some."""
+        if n is not None and n < -1:
+            raise ModelError(f"reasoning_budget: expected at least -1, found {n}")
+        marks = reply.form.reasoning if reply is not None else None
+        if n is None or n < 0 or reply is None or marks is None:
+            return None
+        tokenizer = self._get_tokenizer()
+        end = tokenizer.encode(marks[1], add_special=False, parse_special=True)
+        return ReasoningBudget(n, marks, reply.prompt, tokenizer.token_bytes, end)
 
     def _dry_breakers(self, params: SamplingParams) -> dict[int, list[tuple[int, ...]]] | None:
         """The breakers as tokens, where DRY is on; a scan of the vocabulary, made once a set."""

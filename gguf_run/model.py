@@ -26,6 +26,7 @@ from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.prompt_cache import PromptCache
 from gguf_run.quants import QuantType, quant_type
 from gguf_run.states import STATES_PER_SEQUENCE
+from gguf_run.structured import ToolChoice
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
 
@@ -247,7 +248,10 @@ class Model:
         tools: Sequence[Mapping[str, Any]] | None = None,
         max_tokens: int | None = None,
         *,
+        tool_choice: str | Mapping[str, Any] = "auto",
+        parallel_tool_calls: bool = True,
         response_format: Mapping[str, Any] | None = None,
+        reasoning_budget: int | None = None,
         stop: str | Sequence[str] | None = None,
         template: ChatTemplate | None = None,
         template_args: Mapping[str, Any] | None = None,
@@ -263,8 +267,16 @@ class Model:
             messages: mappings with "role" and "content", as `ChatTemplate.render` takes them.
             tools: JSON schemas of functions that the model may call.
             max_tokens, stop: as in `generate`.
+            tool_choice: as in OpenAI's API: "auto"; "required": the answer is a call; `{"type":
+                "function", "function": {"name": ...}}`: of that one; "none": without the tools.
+                Arguments follow their schema where a call is required or a function has `"strict":
+                True`; else they are what the model writes.
+            parallel_tool_calls: False: one call at most.
             response_format: what the answer must be, as in OpenAI's API: `{"type": "json_object"}`,
-                or `{"type": "json_schema", "json_schema": {"schema": ...}}`.
+                or `{"type": "json_schema", "json_schema": {"schema": ...}}`. As `json_schema`,
+                `grammar` and `regex` among the options, it binds the content, not the reasoning.
+            reasoning_budget: so many tokens of reasoning at most, then its end is forced; default,
+                or -1: as the model likes.
             template: default: `chat_template`.
             template_args: whatever else the template reads, such as `enable_thinking`.
             cache: what to go on from; default: one that all chats without their own share.
@@ -276,13 +288,21 @@ class Model:
         self._check_writes_text()
         template = template or self.chat_template
         cache = cache or self._chat_cache
+        choice = ToolChoice.of(tools, tool_choice, parallel_tool_calls)
+        tools = choice.shown
         text = template.render(messages, tools, **template_args or {})
+        reply = choice.plan(template.reply_form(tools), text)
         ids = cache.encode(text)
         self._check_prompt(ids)
         generation = Generation(
             self.engine,
             self.tokenizer,
-            self._drawers.make(**response_options(response_format), **options),
+            self._drawers.make(
+                reply=reply,
+                reasoning_budget=reasoning_budget,
+                **response_options(response_format),
+                **options,
+            ),
             ids,
             max_tokens,
             check_stops(stop),

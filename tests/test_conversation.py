@@ -216,8 +216,10 @@ def test_reasoning_and_tool_calls_come_apart(model: Model, monkeypatch: pytest.M
     said = '<think>hm</think>ok<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
     template = ChatTemplate(model.chat_template.source + "{# <tool_call> #}")
     ids = model.tokenize(said, add_special=False)
-    schema = {"logit_bias": {}, "grammar": f"root ::= {json.dumps(said)}"}
-    answer = model.chat([USER], tools, len(ids) + 60, template=template, temperature=0, **schema)
+    whole = {"grammar": f"root ::= {json.dumps(said)}", "reply": None}
+    make = model._drawers.make
+    monkeypatch.setattr(model._drawers, "make", lambda **options: make(**options | whole))
+    answer = model.chat([USER], tools, len(ids) + 60, template=template, temperature=0)
     chunks = list(answer)
     assert "".join(c.reasoning for c in chunks) == "hm"
     assert "".join(c.text for c in chunks).strip() == "ok"

@@ -153,8 +153,11 @@ class ChatTemplate:
             prompt: the rendered text that the model continues; it may begin the reasoning.
             tools: as they were rendered.
         """
-        source = self.tool_source if tools else self.source
-        return ReplyParser(ReplyForm.of(source), prompt, tools)
+        return ReplyParser(self.reply_form(tools), prompt, tools)
+
+    def reply_form(self, tools: Sequence[Mapping[str, Any]] | None = None) -> ReplyForm:
+        """What this model's answers look like, with tools or without."""
+        return ReplyForm.of(self.tool_source if tools else self.source)
 
 
 class _Variant:

@@ -4,7 +4,10 @@
 0.1 s to load.
 """
 
+from gguf_run.structured.budget import ReasoningBudget
 from gguf_run.structured.constraint import Constraint
 from gguf_run.structured.drawer import Drawer
+from gguf_run.structured.replies import ReplyPlan
+from gguf_run.structured.tool_choice import ToolChoice
 
-__all__ = ["Constraint", "Drawer"]
+__all__ = ["Constraint", "Drawer", "ReasoningBudget", "ReplyPlan", "ToolChoice"]

@@ -19,8 +19,10 @@ from gguf_run.structured.grammar_limits import check_limits
 from gguf_run.structured.json_schema import place_of, read_schema
 from gguf_run.structured.lark import write_lark
 from gguf_run.structured.lexemes import cut
+from gguf_run.structured.replies import ReplyPlan, write_reply
 from gguf_run.structured.schema_limits import Schema
 from gguf_run.structured.simplify import simplify
+from gguf_run.structured.spelling import Spelling, json_rule
 from gguf_run.tokenizer import Tokenizer
 
 MAX_REGEX = 1 << 16
@@ -31,9 +33,6 @@ followed by single characters through a vocabulary of 150,000 tokens."""
 
 _HEADER = '%llguidance {"no_forcing": true}\n'
 """Where one text alone may follow, all tokens that begin it are allowed, not the longest alone."""
-
-_WHITESPACE = r"\x20|\n{1,2}[\x20\t]{0,20}"
-"""Between the tokens of JSON at most this, as in llama.cpp: models may else never stop it."""
 
 _CARET = re.compile(r"regex parse error:\n    (?P<text>.*)\n    (?P<indent> *)\^", re.MULTILINE)
 
@@ -58,27 +57,38 @@ class ConstraintFactory:
             tokenizer.token_bytes(token, special=False) if token < tokenizer.n_vocab else b""
             for token in range(n_tokens)
         ]
+        self._controls = {
+            text: token
+            for token, piece in enumerate(pieces[: tokenizer.n_vocab])
+            if not piece and (text := tokenizer.token_bytes(token).decode(errors="replace"))
+        }
         self._tokens = ll.LLTokenizer(ll.TokenizerWrapper(_Vocabulary(pieces, tokenizer)))
 
     def make(
-        self, grammar: str | None, json_schema: Schema | str | None, regex: str | None
+        self,
+        grammar: str | None = None,
+        json_schema: Schema | str | None = None,
+        regex: str | None = None,
+        reply: ReplyPlan | None = None,
     ) -> Constraint:
         """For the one that is given of a GBNF grammar, a JSON schema and a regular expression.
+
+        In a `reply` it binds the content, behind reasoning; none may be given where it has tools.
 
         Raises:
             ModelError: it is wrong, or more than one is given.
         """
         wanted = {"grammar": grammar, "json_schema": json_schema, "regex": regex}
         given = [name for name, value in wanted.items() if value is not None]
-        if len(given) != 1:
+        if len(given) > 1 or not (given or (reply and reply.tools)):
             raise ModelError(
                 f"expected one of {', '.join(wanted)}, found {' and '.join(given) or 'none'}"
             )
-        if grammar is not None:
-            return self.from_gbnf(grammar)
-        if regex is not None:
-            return self.from_regex(regex)
-        return self.from_json_schema({} if json_schema is None else json_schema)
+        what, rules = self._rules(grammar, json_schema, regex) if given else ("tools", None)
+        if reply is not None:
+            spelling = Spelling(self._controls, self._eog_ids)
+            rules = write_reply(reply, spelling, self._read_schema, rules)
+        return self._constraint(what, f"{_HEADER}{rules}")
 
     def from_gbnf(self, grammar: str) -> Constraint:
         """For texts that match the `root` rule of a GBNF grammar.
@@ -86,11 +96,7 @@ class ConstraintFactory:
         Raises:
             ModelError: the grammar is wrong, with line and column, or too large.
         """
-        parsed = parse_gbnf(grammar)
-        simple = simplify(parsed)
-        rules = cut(simple)
-        check_limits(rules, parsed.lines)
-        return self._constraint("grammar", _HEADER + write_lark(rules, simple.rules))
+        return self.make(grammar=grammar)
 
     def from_json_schema(self, schema: Mapping[str, Any] | str) -> Constraint:
         """For JSON texts that are valid by a schema, given as data or as JSON text.
@@ -101,14 +107,7 @@ class ConstraintFactory:
             ModelError: the schema is wrong, asks for what is not supported, or can't be fulfilled,
                 with the place as a JSON pointer.
         """
-        data = read_schema(schema)
-        error = self._schema_error(data)
-        if error:
-            raise ModelError(
-                f"JSON schema, at {place_of(error, data, self._schema_error)}: expected a schema "
-                f"that can be followed, found: {error}"
-            )
-        return self._constraint("JSON schema", _schema_grammar(data))
+        return self.make(json_schema=schema)
 
     def from_regex(self, pattern: str) -> Constraint:
         """For texts that match a regular expression (Rust's `regex` syntax) as a whole.
@@ -116,15 +115,32 @@ class ConstraintFactory:
         Raises:
             ModelError: the expression is wrong or too large.
         """
-        if len(pattern) > MAX_REGEX:
+        return self.make(regex=pattern)
+
+    def _rules(
+        self, grammar: str | None, json_schema: Schema | str | None, regex: str | None
+    ) -> tuple[str, str]:
+        """What it is called, and its rules, of which the first is `start`."""
+        if grammar is not None:
+            return "grammar", _gbnf_rules(grammar)
+        if regex is not None:
+            return "regex", _regex_rules(regex)
+        schema = self._read_schema({} if json_schema is None else json_schema)
+        return "JSON schema", f"start: {json_rule(schema)}\n"
+
+    def _read_schema(self, schema: Schema | str) -> Schema:
+        data = read_schema(schema)
+        error = self._schema_error(data)
+        if error:
             raise ModelError(
-                f"regex: expected at most {MAX_REGEX} characters, found {len(pattern)}; shorten it"
+                f"JSON schema, at {place_of(error, data, self._schema_error)}: expected a schema "
+                f"that can be followed, found: {error}"
             )
-        wrapped = json.loads(ll.LLMatcher.grammar_from_regex(pattern))
-        return self._constraint("regex", _HEADER + wrapped["grammars"][0]["lark_grammar"])
+        return data
 
     def _schema_error(self, schema: Schema) -> str:
-        return _reason(ll.LLMatcher.validate_grammar(_schema_grammar(schema), self._tokens))
+        grammar = f"{_HEADER}start: {json_rule(schema)}"
+        return _reason(ll.LLMatcher.validate_grammar(grammar, self._tokens))
 
     def _constraint(self, what: str, grammar: str) -> Constraint:
         limits = ll.LLParserLimits(step_max_items=MAX_ITEMS)
@@ -137,9 +153,21 @@ class ConstraintFactory:
         return constraint
 
 
-def _schema_grammar(schema: Schema) -> str:
-    options = {"x-guidance": {"whitespace_pattern": _WHITESPACE}}
-    return f"{_HEADER}start: %json {json.dumps({**schema, **options})}"
+def _gbnf_rules(grammar: str) -> str:
+    parsed = parse_gbnf(grammar)
+    simple = simplify(parsed)
+    rules = cut(simple)
+    check_limits(rules, parsed.lines)
+    return write_lark(rules, simple.rules)
+
+
+def _regex_rules(pattern: str) -> str:
+    if len(pattern) > MAX_REGEX:
+        raise ModelError(
+            f"regex: expected at most {MAX_REGEX} characters, found {len(pattern)}; shorten it"
+        )
+    rules: str = json.loads(ll.LLMatcher.grammar_from_regex(pattern))["grammars"][0]["lark_grammar"]
+    return rules
 
 
 def _explained(what: str, error: str) -> str:
