@@ -44,7 +44,8 @@ from gguf_run.graph_params import (
     TemperatureParams,
     TopKParams,
 )
-from gguf_run.graph_tensor import Kind, Tensor, contiguous_strides
+from gguf_run.graph_recurrent import RecurrentOps
+from gguf_run.graph_tensor import Kind, Tensor, contiguous_strides, require
 from gguf_run.quants import QuantType
 
 __all__ = [
@@ -80,13 +81,8 @@ __all__ = [
 ]
 
 
-def _require(condition: bool, op: str, expected: str, *found: Tensor) -> None:
-    if not condition:
-        raise ValueError(f"{op}: expected {expected}, found {', '.join(map(repr, found))}")
-
-
 @dataclass(slots=True)
-class Graph:
+class Graph(RecurrentOps):
     """Ops in the order of their construction, which is an order in which they can run."""
 
     tensors: list[Tensor] = field(default_factory=list)
@@ -111,7 +107,7 @@ class Graph:
         if name not in self._inputs:
             self._inputs[name] = Tensor(name, shape, dtype, kind, strides=contiguous_strides(shape))
         leaf = self._inputs[name]
-        _require((leaf.shape, leaf.kind) == (shape, kind), name, f"{kind.value} {shape}", leaf)
+        require((leaf.shape, leaf.kind) == (shape, kind), name, f"{kind.value} {shape}", leaf)
         return leaf
 
     @property
@@ -144,19 +140,19 @@ class Graph:
 
     def reshape(self, x: Tensor, *shape: int) -> Tensor:
         """The same elements in another shape; a view with gaps may only split its last dim."""
-        _require(prod(shape) == x.n_elements, "reshape", f"{prod(shape)} elements", x)
+        require(prod(shape) == x.n_elements, "reshape", f"{prod(shape)} elements", x)
         strides = contiguous_strides(shape)
         if not x.is_contiguous:
             lead = len(x.shape) - 1
             splits_last = shape[:lead] == x.shape[:-1] and x.strides[-1] == 1
-            _require(splits_last, "reshape", f"a tensor without gaps for {shape}", x)
+            require(splits_last, "reshape", f"a tensor without gaps for {shape}", x)
             strides = x.strides[:-1] + contiguous_strides(shape[lead:])
         view = {"strides": strides, "offset": x.offset, "view_of": x}
         return self._op("reshape", shape, (x,), None, x.dtype, **view)
 
     def view(self, x: Tensor, start: int, stop: int) -> Tensor:
         """Elements `start:stop` of the last dimension."""
-        _require(0 <= start < stop <= x.shape[-1], "view", f"at least {stop} columns", x)
+        require(0 <= start < stop <= x.shape[-1], "view", f"at least {stop} columns", x)
         view = {"strides": x.strides, "offset": x.offset + start, "view_of": x}
         return self._op("view", (*x.shape[:-1], stop - start), (x,), None, x.dtype, **view)
 
@@ -165,7 +161,7 @@ class Graph:
     def get_rows(self, table: Tensor, ids: Tensor) -> Tensor:
         """table (n, n_col) of any type, ids (n_row,) i32 -> (n_row, n_col) f32."""
         ok = len(table.shape) == 2 and len(ids.shape) == 1 and ids.dtype is I32
-        _require(ok, "get_rows", "table (n, n_col) and ids (n_row,) i32", table, ids)
+        require(ok, "get_rows", "table (n, n_col) and ids (n_row,) i32", table, ids)
         return self._op("get_rows", (ids.shape[0], table.shape[1]), (table, ids))
 
     def set_rows(self, cache: Tensor, rows: Tensor, slots: Tensor) -> Tensor:
@@ -176,7 +172,7 @@ class Graph:
         """
         ok = len(cache.shape) == 4 and len(rows.shape) == 3 and slots.shape == rows.shape[:1]
         ok = ok and (cache.shape[1], cache.shape[3]) == rows.shape[1:] and slots.dtype is I32
-        _require(ok, "set_rows", "cache (n_page, h, size, n), rows (t, h, n)", cache, rows, slots)
+        require(ok, "set_rows", "cache (n_page, h, size, n), rows (t, h, n)", cache, rows, slots)
         view = {"strides": cache.strides, "offset": cache.offset, "view_of": cache}
         return self._op("set_rows", cache.shape, (cache, rows, slots), None, cache.dtype, **view)
 
@@ -198,7 +194,7 @@ class Graph:
         s of each row, twice.
         """
         ok = len(x.shape) >= 2 and dtype in CAST_FORMS and x.shape[-1] % 32 == 0
-        _require(ok, "cast", "rows of blocks of 32 to a form of CAST_FORMS", x)
+        require(ok, "cast", "rows of blocks of 32 to a form of CAST_FORMS", x)
         return self._op("cast", x.shape, (x,), None, dtype)
 
     def mul_mat(self, w: Tensor, x: Tensor) -> Tensor:
@@ -207,7 +203,7 @@ class Graph:
         x is f32, or cast.
         """
         ok = len(w.shape) == len(x.shape) == 2 and w.shape[1] == x.shape[1]
-        _require(ok, "mul_mat", "w (n_out, n_in) and x (n_tok, n_in)", w, x)
+        require(ok, "mul_mat", "w (n_out, n_in) and x (n_tok, n_in)", w, x)
         return self._op("mul_mat", (x.shape[0], w.shape[0]), (w, x))
 
     def mul_mat_batched(self, w: Tensor, x: Tensor) -> Tensor:
@@ -215,7 +211,7 @@ class Graph:
         cast -> x[:, h] @ w[h].T (n_tok, n_head, n_out) f32."""
         ok = len(w.shape) == len(x.shape) == 3 and x.shape[1:] == (w.shape[0], w.shape[2])
         expected = "w (n_head, n_out, n_in) and x (n_tok, n_head, n_in)"
-        _require(ok, "mul_mat_batched", expected, w, x)
+        require(ok, "mul_mat_batched", expected, w, x)
         return self._op("mul_mat_batched", (*x.shape[:2], w.shape[1]), (w, x))
 
     # Mixture of experts
@@ -233,14 +229,14 @@ class Graph:
         ok = ok and params.n_used <= n // params.n_group * params.n_group_used
         ok = ok and (bias is None or bias.shape == (n,))
         srcs = (logits,) if bias is None else (logits, bias)
-        _require(ok, "moe_ids", f"logits (n_tok, n_expert), bias (n_expert,) for {params}", *srcs)
+        require(ok, "moe_ids", f"logits (n_tok, n_expert), bias (n_expert,) for {params}", *srcs)
         return self._op("moe_ids", (logits.shape[0], params.n_used), srcs, params, I32)
 
     def moe_weights(self, logits: Tensor, ids: Tensor, params: RouterParams) -> Tensor:
         """Weights of the chosen experts: logits (n_tok, n_expert), ids (n_tok, n_used) i32
         -> (n_tok, n_used) f32, from scores without the bias."""
         ok = ids.shape == (logits.shape[0], params.n_used) and ids.dtype is I32
-        _require(ok, "moe_weights", f"logits and ids (n_tok, {params.n_used}) i32", logits, ids)
+        require(ok, "moe_weights", f"logits and ids (n_tok, {params.n_used}) i32", logits, ids)
         return self._op("moe_weights", ids.shape, (logits, ids), params)
 
     def moe_group(self, ids: Tensor, n_expert: int, size: int) -> Tensor:
@@ -250,7 +246,7 @@ class Graph:
         result (n_tile, 1 + size) i32 is an expert and up to `size` of its pairs in ascending order,
         then -1; experts follow each other; rows that are left over are all -1.
         """
-        _require(len(ids.shape) == 2 and ids.dtype is I32, "moe_group", "ids (n_tok, n_used)", ids)
+        require(len(ids.shape) == 2 and ids.dtype is I32, "moe_group", "ids (n_tok, n_used)", ids)
         # An expert with c pairs has at most (c - 1) / size + 1 tiles.
         n_tile = ids.n_elements // size + min(n_expert, ids.n_elements)
         params = GroupParams(n_expert, size)
@@ -266,7 +262,7 @@ class Graph:
         ok = len(w.shape) == len(x.shape) == 3 and w.shape[2] == x.shape[2] and ids.dtype is I32
         ok = ok and x.shape[:2] in (ids.shape, (ids.shape[0], 1))
         expected = "w (n_expert, n_out, n_in), x (n_tok, n_used or 1, n_in), ids (n_tok, n_used)"
-        _require(ok, "mul_mat_id", expected, w, x, ids)
+        require(ok, "mul_mat_id", expected, w, x, ids)
         return self._op("mul_mat_id", (*ids.shape, w.shape[1]), (w, x, ids))
 
     def add_id(self, x: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
@@ -274,13 +270,13 @@ class Graph:
         n_used) i32."""
         ok = len(x.shape) == 3 and x.shape[:2] == ids.shape and ids.dtype is I32
         ok = ok and len(rows.shape) == 2 and rows.shape[1] == x.shape[2]
-        _require(ok, "add_id", "x (n_tok, n_used, n), rows (n_expert, n), ids", x, rows, ids)
+        require(ok, "add_id", "x (n_tok, n_used, n), rows (n_expert, n), ids", x, rows, ids)
         return self._op("add_id", x.shape, (x, rows, ids))
 
     def moe_sum(self, x: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of x (n_tok, n_used, n) by weights (n_tok, n_used) -> (n_tok, n)."""
         ok = len(x.shape) == 3 and weights.shape == x.shape[:2]
-        _require(ok, "moe_sum", "x (n_tok, n_used, n) and weights (n_tok, n_used)", x, weights)
+        require(ok, "moe_sum", "x (n_tok, n_used, n) and weights (n_tok, n_used)", x, weights)
         return self._op("moe_sum", (x.shape[0], x.shape[2]), (x, weights))
 
     # Rows to rows
@@ -305,7 +301,7 @@ class Graph:
         """log(soft_max(x)[i, ids[i]]): x (n, n_col) f32, ids (n,) i32 -> (n,) f32; NaN where an id
         is negative."""
         ok = len(x.shape) == 2 and ids.shape == x.shape[:1] and ids.dtype is I32
-        _require(ok, "log_prob", "x (n, n_col) and ids (n,) i32", x, ids)
+        require(ok, "log_prob", "x (n, n_col) and ids (n,) i32", x, ids)
         return self._op("log_prob", ids.shape, (x, ids))
 
     def sample(
@@ -320,13 +316,13 @@ class Graph:
         ok = (
             ok and sampler.shape == (*x.shape[:1], len(SAMPLER)) and draw.shape == (*x.shape[:1], 2)
         )
-        _require(ok, "sample", "a sampler's parameters", x, bias, counts, sampler, draw)
+        require(ok, "sample", "a sampler's parameters", x, bias, counts, sampler, draw)
         return self._op("sample", x.shape[:1], (x, bias, counts, sampler, draw), None, I32)
 
     def top_k(self, x: Tensor, k: int) -> Tensor:
         """Indices of the k largest elements of each row, largest first, lower index first among
         equals: (..., n) -> (..., k) i32."""
-        _require(0 < k <= x.shape[-1], "top_k", f"rows of at least {k} elements", x)
+        require(0 < k <= x.shape[-1], "top_k", f"rows of at least {k} elements", x)
         return self._op("top_k", (*x.shape[:-1], k), (x,), TopKParams(k), I32)
 
     # Element by element
@@ -340,7 +336,7 @@ class Graph:
         return self._broadcast("mul", a, b)
 
     def _broadcast(self, op: str, a: Tensor, b: Tensor) -> Tensor:
-        _require(b.shape in (a.shape, a.shape[-1:]), op, "equal shapes, or one row second", a, b)
+        require(b.shape in (a.shape, a.shape[-1:]), op, "equal shapes, or one row second", a, b)
         return self._op(op, a.shape, (a, b))
 
     def scale(self, x: Tensor, value: float) -> Tensor:
@@ -355,7 +351,7 @@ class Graph:
         """x (n_tok, n_head, head_dim) times 1 + growth * ln(1 + floor((p + offset) / length)),
         p the token's position in positions (n_tok,) i32 (arXiv:2501.19399)."""
         ok = len(x.shape) == 3 and positions.shape == x.shape[:1] and positions.dtype is I32
-        _require(ok, "scale_by_position", "x (n_tok, n_head, n), positions (n_tok,)", x, positions)
+        require(ok, "scale_by_position", "x (n_tok, n_head, n), positions (n_tok,)", x, positions)
         return self._op("scale_by_position", x.shape, (x, positions), params)
 
     def softcap(self, x: Tensor, cap: float) -> Tensor:
@@ -364,7 +360,7 @@ class Graph:
 
     def glu(self, op: str, gate: Tensor, up: Tensor) -> Tensor:
         """act(gate) * up, both (..., n_ff) (arXiv:2002.05202); `op` is one of `GLU_OPS`."""
-        _require(op in GLU_OPS and gate.shape == up.shape, op, "gate and up alike", gate, up)
+        require(op in GLU_OPS and gate.shape == up.shape, op, "gate and up alike", gate, up)
         return self._op(op, gate.shape, (gate, up))
 
     def swiglu_oai(self, gate: Tensor, up: Tensor, params: GluParams) -> Tensor:
@@ -372,12 +368,12 @@ class Graph:
 
         g is the gate, limited from above; u is up, limited from both sides.
         """
-        _require(gate.shape == up.shape, "swiglu_oai", "gate and up alike", gate, up)
+        require(gate.shape == up.shape, "swiglu_oai", "gate and up alike", gate, up)
         return self._op("swiglu_oai", gate.shape, (gate, up), params)
 
     def unary(self, op: str, x: Tensor) -> Tensor:
         """A function of each element; `op` is one of `UNARY_OPS`."""
-        _require(op in UNARY_OPS, op, f"one of {', '.join(UNARY_OPS)}", x)
+        require(op in UNARY_OPS, op, f"one of {', '.join(UNARY_OPS)}", x)
         return self._op(op, x.shape, (x,))
 
     def concat(self, a: Tensor, b: Tensor) -> Tensor:
@@ -385,65 +381,8 @@ class Graph:
         same row at every head -> (n_tok, n_head, n + m)."""
         ok = len(a.shape) == len(b.shape) == 3
         ok = ok and b.shape[:2] in (a.shape[:2], (a.shape[0], 1))
-        _require(ok, "concat", "a (n_tok, n_head, n) and b (n_tok, n_head or 1, m)", a, b)
+        require(ok, "concat", "a (n_tok, n_head, n) and b (n_tok, n_head or 1, m)", a, b)
         return self._op("concat", (*a.shape[:2], a.shape[2] + b.shape[2]), (a, b))
-
-    # Recurrence: states are rows of a cache (n_state, n); a batch's sequences begin with the rows
-    # state_in (n_seq,) i32, or with zeros where that is -1, and token t belongs to sequence
-    # seq_ids[t] (n_tok,) i32; the tokens of a sequence stand together, in their order.
-
-    def ssm_conv(
-        self, x: Tensor, w: Tensor, states: Tensor, seq_ids: Tensor, state_in: Tensor
-    ) -> Tensor:
-        """A causal convolution along each sequence, a channel by itself (arXiv:2312.00752).
-
-        y[t, c] = sum of w[c, i] * x[t - n_tap + 1 + i, c], with x (n_tok, n_ch), w (n_ch, n_tap);
-        rows before the batch's first are in the sequence's state, (n_tap - 1, n_ch) flat. The
-        result is flat: y (n_tok, n_ch), then the sequences' new states (n_seq, n_tap - 1, n_ch).
-        """
-        ok = len(x.shape) == len(w.shape) == 2 and w.shape[0] == x.shape[1]
-        ok = ok and seq_ids.shape == x.shape[:1] and len(state_in.shape) == 1
-        ok = ok and states.shape[1:] == ((w.shape[1] - 1) * x.shape[1],)
-        _require(ok, "ssm_conv", "x (n_tok, n_ch), w (n_ch, n_tap), states", x, w, states)
-        n = x.n_elements + state_in.shape[0] * states.shape[1]
-        return self._op("ssm_conv", (n,), (x, w, states, seq_ids, state_in))
-
-    def gated_delta_net(
-        self,
-        qkv: tuple[Tensor, Tensor, Tensor],
-        decay: Tensor,
-        beta: Tensor,
-        states: Tensor,
-        seq_ids: Tensor,
-        state_in: Tensor,
-        params: DeltaParams,
-    ) -> Tensor:
-        """Linear attention by the gated delta rule (arXiv:2412.06464).
-
-        q and k (n_tok, n_head_k, d_k), v (n_tok, n_head_v, d_v), decay (logarithms) and beta
-        (n_tok, n_head_v). Each head's state S (d_v, d_k) goes token by token:
-        S = exp(decay) S; S += beta (v - S k) k^T; o = S q. The result is flat: o (n_tok, n_head_v,
-        d_v), then the sequences' new states (n_seq, n_head_v, d_v, d_k).
-        """
-        q, k, v = qkv
-        ok = len(q.shape) == len(v.shape) == 3 and q.shape == k.shape and q.shape[0] == v.shape[0]
-        ok = ok and v.shape[1] % q.shape[1] == 0 and decay.shape == beta.shape == v.shape[:2]
-        ok = ok and seq_ids.shape == q.shape[:1] and len(state_in.shape) == 1
-        ok = ok and states.shape[1:] == (v.shape[1] * v.shape[2] * q.shape[2],)
-        expected = "q and k (n_tok, h_k, d_k), v (n_tok, h_v, d_v), decay and beta (n_tok, h_v)"
-        _require(ok, "gated_delta_net", expected, q, k, v, decay, beta, states)
-        n = v.n_elements + state_in.shape[0] * states.shape[1]
-        srcs = (q, k, v, decay, beta, states, seq_ids, state_in)
-        return self._op("gated_delta_net", (n,), srcs, params)
-
-    def set_states(self, cache: Tensor, rows: Tensor, state_out: Tensor) -> Tensor:
-        """Write rows (n_seq, n) f32 into the rows state_out (n_seq,) i32 of a cache (n_state, n),
-        in place. The result is the cache after the write."""
-        ok = len(cache.shape) == len(rows.shape) == 2 and cache.shape[1] == rows.shape[1]
-        ok = ok and state_out.shape == rows.shape[:1] and state_out.dtype is I32
-        _require(ok, "set_states", "cache (n_state, n), rows (n_seq, n)", cache, rows, state_out)
-        view = {"strides": cache.strides, "offset": cache.offset, "view_of": cache}
-        return self._op("set_states", cache.shape, (cache, rows, state_out), None, F32, **view)
 
     # Attention
 
@@ -458,7 +397,7 @@ class Graph:
         ok = ok and (factors is None or factors.shape == (params.n_dims // 2,))
         extra = () if factors is None else (factors,)
         expected = f"x (n_tok, n_head, >= {params.n_dims}), positions (n_tok,), factors (n_dims/2,)"
-        _require(ok and params.n_dims % 2 == 0, "rope", expected, x, positions, *extra)
+        require(ok and params.n_dims % 2 == 0, "rope", expected, x, positions, *extra)
         return self._op("rope", x.shape, (x, positions, *extra), params)
 
     def flash_attn_ext(
@@ -486,9 +425,7 @@ class Graph:
         ok = ok and q.shape[1] % k.shape[1] == 0 and len(block_table.shape) == 2
         ok = ok and positions.shape == seq_ids.shape == q.shape[:1]
         expected = "q (t, h, d_k), k (n_page, h_kv, size, d_k), v (n_page, h_kv, size, d_v)"
-        _require(ok, "flash_attn_ext", expected, q, k, v, positions, seq_ids, block_table)
-        _require(
-            sinks is None or sinks.shape == (q.shape[1],), "flash_attn_ext", "a sink a head", q
-        )
+        require(ok, "flash_attn_ext", expected, q, k, v, positions, seq_ids, block_table)
+        require(sinks is None or sinks.shape == (q.shape[1],), "flash_attn_ext", "a sink a head", q)
         srcs = (q, k, v, positions, seq_ids, block_table, *(() if sinks is None else (sinks,)))
         return self._op("flash_attn_ext", (*q.shape[:2], v.shape[3]), srcs, params)

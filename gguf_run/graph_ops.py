@@ -48,7 +48,7 @@ OPS = (
     *("soft_max", "argmax", "top_k", "log_prob", "sample"),
     *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
     *("mul_mat_id", "mul_mat_batched"),
-    *("scale_by_position", "ssm_conv", "gated_delta_net", "set_states"),
+    *("scale_by_position", "ssm_conv", "ssm_scan", "gated_delta_net", "set_states"),
     *UNARY_OPS,
     *GLU_OPS,
     "swiglu_oai",

@@ -66,3 +66,9 @@ class Tensor:
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides in elements of a tensor without gaps, slowest dimension first."""
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def require(condition: bool, op: str, expected: str, *found: Tensor) -> None:
+    """`ValueError` where an op's sources are not what it takes."""
+    if not condition:
+        raise ValueError(f"{op}: expected {expected}, found {', '.join(map(repr, found))}")

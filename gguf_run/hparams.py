@@ -84,7 +84,7 @@ class Keys:
             return tuple(int(v) for v in items[:n_layer])
         if value is None and default is not None:
             return default
-        return (self.integer(key),) * n_layer
+        return (self.integer(key, low=0),) * n_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,9 @@ class HParams:
         n_head = keys.per_layer("attention.head_count", n_layer, None)
         n_head_kv = keys.per_layer("attention.head_count_kv", n_layer, n_head)
         _check_heads(keys, n_head, n_head_kv)
-        head_dim_k = keys.integer("attention.key_length", n_embd // max(n_head))
-        head_dim_v = keys.integer("attention.value_length", n_embd // max(n_head))
+        head_dim = n_embd // max(n_head) if max(n_head) else n_embd
+        head_dim_k = keys.integer("attention.key_length", head_dim)
+        head_dim_v = keys.integer("attention.value_length", head_dim)
         n_ctx_train = keys.integer("context_length", high=1 << 31)
         name = metadata.get("general.name")
         return cls(
@@ -186,9 +187,10 @@ def _n_layer(keys: Keys) -> int:
 
 
 def _check_heads(keys: Keys, n_head: tuple[int, ...], n_head_kv: tuple[int, ...]) -> None:
+    may_have_none = keys.get("ssm.state_size") is not None
     for il, (h, kv) in enumerate(zip(n_head, n_head_kv, strict=True)):
         # Layers without attention have no KV heads.
-        if h < 1 or (kv and h % kv):
+        if (h < 1 and not may_have_none) or (kv and (h < 1 or h % kv)):
             raise ModelError(
                 f"{keys.source}: layer {il}: expected attention.head_count to be a multiple of "
                 f"head_count_kv, found {h} and {kv}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gguf_run.graph import DeltaParams, Tensor
-from gguf_run.reference import Array, Floats, op
+from gguf_run.reference import Array, Floats, op, softplus_of
 
 
 def _sequences(seq_ids: Array, states: Floats, state_in: Array) -> Iterator[tuple[Array, Floats]]:
@@ -29,6 +29,33 @@ def ssm_conv(
             windows = np.lib.stride_tricks.sliding_window_view(history, n_tap, axis=0)
             y[rows] = np.einsum("tci,ci->tc", windows, w)
         tails[seq] = history[len(rows) :].reshape(-1)
+
+
+@op
+def ssm_scan(
+    t: Tensor,
+    out: Floats,
+    x: Floats,
+    dt: Floats,
+    a: Floats,
+    d: Floats,
+    b: Floats,
+    c: Floats,
+    states: Floats,
+    seq_ids: Array,
+    state_in: Array,
+) -> None:
+    _, n_head, head_dim = x.shape
+    y, ends = out[: x.size].reshape(x.shape), out[x.size :].reshape(len(state_in), -1)
+    b, c = (np.repeat(v, n_head // v.shape[1], axis=1) for v in (b, c))
+    step = softplus_of(dt)
+    for seq, (rows, state) in enumerate(_sequences(seq_ids, states, state_in)):
+        s = state.reshape(n_head, head_dim, b.shape[2])
+        for row in rows:
+            s *= np.exp(step[row][:, None] * a)[:, None]
+            s += (step[row][:, None] * x[row])[:, :, None] * b[row][:, None]
+            y[row] = np.einsum("hps,hs->hp", s, c[row]) + d[:, None] * x[row]
+        ends[seq] = s.reshape(-1)
 
 
 @op

@@ -141,7 +141,7 @@ class Maker:
         w.add_layer_norm_rms_eps(1e-5)
         w.add_rope_freq_base(v.rope_base)
         w.add_rope_dimension_count(v.n_rot)
-        if v.head_dim * v.n_head != v.n_embd:
+        if v.n_head and v.head_dim * v.n_head != v.n_embd:
             w.add_key_length(v.head_dim)
             w.add_value_length(v.head_dim)
         if v.n_expert:

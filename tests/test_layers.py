@@ -11,7 +11,16 @@ PACKAGE = Path(__file__).resolve().parents[1] / "gguf_run"
 
 LAYERS = (
     {"errors"},
-    {"loader", "hparams", "quants", "graph", "graph_ops", "graph_params", "graph_tensor"},
+    {
+        "loader",
+        "hparams",
+        "quants",
+        "graph",
+        "graph_ops",
+        "graph_params",
+        "graph_recurrent",
+        "graph_tensor",
+    },
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
     {"costs", "noise", "random_model", "shapes"},
     {

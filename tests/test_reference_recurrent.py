@@ -86,3 +86,28 @@ def test_the_delta_rule_replaces_what_a_key_stood_for(in_turn: bool) -> None:
                 np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
             kept = after[STATE_OUT[seq]].reshape(h_v, d, d)[head]
             np.testing.assert_allclose(kept, s, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_state_space_forgets_by_its_rates_and_takes_in_what_comes(wide: bool) -> None:
+    n_tok, n_head, n_group, d, n = len(SEQ_IDS), 4, 2, 3, 8
+    arrays = {"x": floats(n_tok, n_head, d), "dt": floats(n_tok, n_head), "d": floats(n_head)}
+    arrays |= {name: floats(n_tok, n_group, n) for name in "bc"}
+    arrays["a"] = -np.abs(floats(n_head, n if wide else 1))
+    before = floats(N_STATE, n_head * d * n)
+    g = Graph()
+    leaf = {name: g.weight(name, a.shape, F32) for name, a in arrays.items()}
+    inputs = (leaf["x"], leaf["dt"], leaf["a"], leaf["d"], (leaf["b"], leaf["c"]))
+    y, after = _run(g, g.ssm_scan(*inputs, *_states(g, before.shape[1])), arrays, before)
+    for seq, head in np.ndindex(3, n_head):
+        at, group = STATE_IN[seq], head // (n_head // n_group)
+        s = before[at].reshape(n_head, d, n)[head].astype("f8") if at >= 0 else np.zeros((d, n))
+        for t in rows_of(seq):
+            step, x = np.log1p(np.exp(arrays["dt"][t, head])), arrays["x"][t, head]
+            s = s * np.exp(step * arrays["a"][head]) + step * np.outer(x, arrays["b"][t, group])
+            expected = s @ arrays["c"][t, group] + arrays["d"][head] * x
+            np.testing.assert_allclose(
+                y.reshape(n_tok, n_head, d)[t, head], expected, rtol=1e-3, atol=1e-4
+            )
+        kept = after[STATE_OUT[seq]].reshape(n_head, d, n)[head]
+        np.testing.assert_allclose(kept, s, rtol=1e-3, atol=1e-4)

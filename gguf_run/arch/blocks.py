@@ -85,6 +85,17 @@ def gated_ffn(
     return linear(b, b.g.glu(glu, gate, up), f"{name}_down{suffix}", b.hp.n_embd)
 
 
+def squared_relu(b: Builder, x: Tensor) -> Tensor:
+    """max(x, 0)^2 (arXiv:2109.08668)."""
+    return b.g.unary("sqr", b.g.unary("relu", x))
+
+
+def squared_relu_mlp(b: Builder, x: Tensor, il: int) -> Tensor:
+    """down(max(up(x), 0)^2)."""
+    up = squared_relu(b, linear(b, x, f"blk.{il}.ffn_up", b.hp.n_ff[il]))
+    return linear(b, up, f"blk.{il}.ffn_down", b.hp.n_embd)
+
+
 def mlp(b: Builder, x: Tensor, il: int, act: str = "gelu") -> Tensor:
     """Plain feed-forward: down(act(up(x)))."""
     up = linear(b, x, f"blk.{il}.ffn_up", b.hp.n_ff[il])

@@ -86,17 +86,17 @@ def delta_attention(
     states = b.states(il, "delta", h.values * h.width)
     beta = g.unary("sigmoid", beta)
     both = g.gated_delta_net((q, k, v), decay, beta, states, b.seq_ids, b.state_in, params)
-    return g.reshape(_keep_states(b, both, states, n_tok * h.values), n_tok, h.n_value, h.width)
+    return g.reshape(keep_states(b, both, states, n_tok * h.values), n_tok, h.n_value, h.width)
 
 
 def convolve(b: Builder, il: int, x: Tensor, w: Tensor) -> Tensor:
     """A causal convolution along each sequence: x (n_tok, n_ch) with the taps w (n_ch, n_tap)."""
     states = b.states(il, "conv", (w.shape[1] - 1) * w.shape[0])
     both = b.g.ssm_conv(x, w, states, b.seq_ids, b.state_in)
-    return b.g.reshape(_keep_states(b, both, states, x.n_elements), *x.shape)
+    return b.g.reshape(keep_states(b, both, states, x.n_elements), *x.shape)
 
 
-def _keep_states(b: Builder, both: Tensor, states: Tensor, n: int) -> Tensor:
+def keep_states(b: Builder, both: Tensor, states: Tensor, n: int) -> Tensor:
     """Write the new states, which follow the `n` elements of the result, and return those."""
     g = b.g
     rows = g.reshape(g.view(both, n, both.n_elements), b.batch.n_seq, states.shape[1])

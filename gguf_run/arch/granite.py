@@ -16,20 +16,30 @@ from gguf_run.graph import AttentionParams, RopeMode, Tensor
 
 @architecture("granite", "granitemoe")
 def granite(b: Builder) -> Tensor:
+    return granite_layers(b, granite_attention(b))
+
+
+def granite_attention(b: Builder) -> Part:
+    """Attention with the file's factor of scores, and without positions where it says so."""
     keys = b.hp.keys
     rotates = keys.flag("rope.scaling.finetuned", True)
-    attend = partial(
+    return partial(
         attention,
         rope=rope_params(b, RopeMode.NORM) if rotates else None,
         factors=rope_factors(b),
         params=AttentionParams(keys.number("attention.scale", 0.0) or b.hp.head_dim_k**-0.5),
     )
+
+
+def granite_layers(b: Builder, attend: Part) -> Tensor:
+    """From tokens to logits, with the file's factors."""
+    keys = b.hp.keys
     return _scaled_layers(
         b,
         attend,
         keys.number("embedding_scale", 1.0),
         keys.number("residual_scale", 1.0),
-        keys.number("logit_scale"),
+        keys.number("logit_scale", 0.0),
     )
 
 

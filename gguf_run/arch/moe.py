@@ -59,6 +59,20 @@ def router_by_keys(b: Builder, gating: Gating) -> RouterParams:
     )
 
 
+def choice(
+    b: Builder, x: Tensor, il: int, router: RouterParams, logits: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The experts that each row of x (n_tok, n_embd) goes to, and their weights (n_tok, n_used).
+
+    `logits` (n_tok, n_expert) are the router's, if they are not its product with x.
+    """
+    n_expert = b.hp.keys.integer("expert_count")
+    if logits is None:
+        logits = linear(b, x, f"blk.{il}.ffn_gate_inp", n_expert)
+    ids = b.g.moe_ids(logits, router, b.maybe(f"blk.{il}.exp_probs_b.bias", n_expert))
+    return ids, b.g.moe_weights(logits, ids, router)
+
+
 def experts(
     b: Builder,
     x: Tensor,
@@ -74,23 +88,21 @@ def experts(
     `logits` (n_tok, n_expert) are the router's, if they are not its product with x.
     """
     g, name = b.g, f"blk.{il}.ffn"
-    n_expert = b.hp.keys.integer("expert_count")
-    if logits is None:
-        logits = linear(b, x, f"{name}_gate_inp", n_expert)
-    ids = g.moe_ids(logits, router, b.maybe(f"blk.{il}.exp_probs_b.bias", n_expert))
-    weights = g.moe_weights(logits, ids, router)
+    ids, weights = choice(b, x, il, router, logits)
     rows = g.reshape(x, x.shape[0], 1, x.shape[1])
     if b.has(f"{name}_gate_up_exps.weight"):
-        both = _expert_linear(b, rows, f"{name}_gate_up_exps", 2 * n_ff, ids)
+        both = expert_linear(b, rows, f"{name}_gate_up_exps", 2 * n_ff, ids)
         gate, up = g.view(both, 0, n_ff), g.view(both, n_ff, 2 * n_ff)
     else:
-        gate = _expert_linear(b, rows, f"{name}_gate_exps", n_ff, ids)
-        up = _expert_linear(b, rows, f"{name}_up_exps", n_ff, ids)
-    found = _expert_linear(b, glu(b, gate, up), f"{name}_down_exps", b.hp.n_embd, ids)
+        gate = expert_linear(b, rows, f"{name}_gate_exps", n_ff, ids)
+        up = expert_linear(b, rows, f"{name}_up_exps", n_ff, ids)
+    found = expert_linear(b, glu(b, gate, up), f"{name}_down_exps", b.hp.n_embd, ids)
     return g.moe_sum(found, weights)
 
 
-def _expert_linear(b: Builder, x: Tensor, name: str, n_out: int, ids: Tensor) -> Tensor:
+def expert_linear(b: Builder, x: Tensor, name: str, n_out: int, ids: Tensor) -> Tensor:
+    """Products of the rows x (n_tok, n_used or 1, n_in) with the experts `ids`, with the biases and
+    scales that the file has."""
     n_expert = b.hp.keys.integer("expert_count")
     y = b.g.mul_mat_id(b.weight(f"{name}.weight", n_expert, n_out, x.shape[-1]), x, ids)
     if b.has(f"{name}.scale"):

@@ -15,7 +15,7 @@ TOKENS = [1, *range(100, 140)]
 OTHER = [1, *range(300, 340)]
 
 
-@pytest.fixture(scope="module", params=["qwen35", "qwen3next"])
+@pytest.fixture(scope="module", params=["qwen35", "qwen3next", "mamba", "jamba"])
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Model]:

@@ -73,6 +73,37 @@ def delta(
     return build
 
 
+def scan(
+    counts: tuple[int, ...], heads: int, head_dim: int, groups: int, d_state: int, wide: bool
+) -> Build:
+    """x, b and c are slices of one row; `wide`: a rate for each element of a head's state."""
+    n_tok, n_seq, n_x, n_b = sum(counts), len(counts), heads * head_dim, groups * d_state
+
+    def build(g: Graph) -> list[Tensor]:
+        row = g.input("xbc", (n_tok, 3 + n_x + 2 * n_b), F32)
+
+        def part(at: int, h: int, d: int) -> Tensor:
+            return g.reshape(g.view(row, 3 + at, 3 + at + h * d), n_tok, h, d)
+
+        x = part(0, heads, head_dim)
+        bc = part(n_x, groups, d_state), part(n_x + n_b, groups, d_state)
+        dt = g.view(g.input("dt", (n_tok, heads + 1), F32), 1, heads + 1)
+        a = g.weight("a", (heads, d_state if wide else 1), F32)
+        d = g.weight("d", (heads,), F32)
+        cache = g.cache("states", (N_STATE, n_x * d_state), F32)
+        ids = g.input("seq_ids", (n_tok,)), g.input("state_in", (n_seq,))
+        both = g.ssm_scan(x, dt, a, d, bc, cache, *ids)
+        return _kept(g, both, cache, n_tok * n_x, n_seq)
+
+    return build
+
+
+def scan_case(counts: tuple[int, ...], *sizes: int, wide: bool = False) -> Case:
+    name = f"ssm_scan {counts} tokens, {sizes}{', a rate an element' if wide else ''}"
+    data = {**states_of(counts), "a": normal(-1, 0.3), "d": normal(1, 0.3)}
+    return Case(name, scan(counts, *sizes, wide), data)
+
+
 def steady(d_k: int) -> dict[str, Draw]:
     """Keys of about unit length and rates between 0 and 1, for which states stay bounded."""
     return {
@@ -98,6 +129,19 @@ CASES = [
         )
         for n_ch, n_tap in ((1, 2), (300, 3), (256, 7))
     ),
+    *(scan_case(c, 4, 16, 2, 16) for c in COUNTS),
+    *(scan_case(c, 40, 1, 1, 16, wide=True) for c in COUNTS),
+    *(
+        scan_case((3, 0, 2), *sizes, wide=wide)
+        for *sizes, wide in (
+            (2, 64, 1, 128, False),
+            (6, 20, 3, 256, False),
+            (3, 7, 1, 33, False),
+            (5, 1, 1, 100, True),
+            (70, 1, 1, 7, True),
+        )
+    ),
+    scan_case((40,), 2, 32, 1, 64),
     Case("ssm_conv of a slice", conv((3, 1), 40, 4, start=5), states_of((3, 1))),
     *(delta_case(c, (2, 4), (16, 16)) for c in COUNTS),
     *(

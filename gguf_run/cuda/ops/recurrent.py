@@ -19,6 +19,9 @@ CONV = kernel_module("ssm_conv.cu", ["ssm_conv_f32"])
 DELTA = kernel_module(
     "gated_delta_net.cu", [f"gated_delta_net_f32<{n}, {w}>" for n in PER_LANE for w in WIDTHS]
 )
+SCAN_LANES = ((8, 2), (16, 4), (32, 4), (32, 8))
+"""Lanes that share a row of a state of ssm_scan.cu, and elements that each keeps."""
+SCAN = kernel_module("ssm_scan.cu", [f"ssm_scan_f32<{n}, {each}>" for n, each in SCAN_LANES])
 SET = kernel_module("set_states.cu", ["set_states_f32"])
 
 
@@ -71,6 +74,33 @@ def delta_struct(t: Tensor) -> bytes:
     strides = [*q.strides[:2], *k.strides[:2], *v.strides[:2]]
     sizes = [decay.strides[0], beta.strides[0], v.shape[0], k.shape[1], v.shape[1]]
     return struct.pack("<6q 8i", *strides, *sizes, k.shape[2], v.shape[2], t.params.in_turn)
+
+
+@lowering("ssm_scan")
+def ssm_scan(low: Lowering, step: Step) -> None:
+    """A block for some rows of a sequence's state (ssm_scan.cu)."""
+    out = step.parts[0]
+    x, dt, a, d, b, c, states, _, state_in = out.srcs
+    require_f32("ssm_scan", x, dt, a, d, b, c, states)
+    n_row = x.shape[1] * x.shape[2]
+    lanes = next(((n, each) for n, each in SCAN_LANES if b.shape[2] <= n * each), None)
+    if lanes is None:
+        raise DeviceError(f"ssm_scan: expected states of at most 256 numbers a row, found {b}")
+    low.launch(
+        SCAN,
+        f"ssm_scan_f32<{lanes[0]}, {lanes[1]}>",
+        grid=(-(-n_row // (128 // lanes[0])), state_in.shape[0]),
+        block=128,
+        args=[*(low.at(t) for t in (*out.srcs, out)), scan_struct(out)],
+    )
+
+
+def scan_struct(t: Tensor) -> bytes:
+    """The struct `Scan` of kernels/ssm_scan.cu."""
+    x, dt, a, _, b, c = t.srcs[:6]
+    strides = [*x.strides[:2], *b.strides[:2], *c.strides[:2]]
+    sizes = [dt.strides[0], *x.shape, b.shape[1], b.shape[2], a.shape[1]]
+    return struct.pack("<6q 7i 4x", *strides, *sizes)
 
 
 @lowering("set_states")
