@@ -63,8 +63,8 @@ class Drawers:
             never |= tokenizer.eog_ids
         ruled_out = dict.fromkeys(sorted(never), -np.inf)
         given = {name: value for name, value in sampling.items() if value is not None}
-        given["logit_bias"] = {**ruled_out, **given.get("logit_bias", {})}
-        params = SamplingParams(**{**file_defaults(self._metadata), **given})
+        given["logit_bias"] = {**given.get("logit_bias", {}), **ruled_out}
+        params = SamplingParams(**{**file_defaults(self._metadata, given), **given})
         chain = SamplerChain(params, self._n_vocab, self._dry_breakers(params))
         constraint = self._constraint(grammar, json_schema, regex, reply)
         return Drawer(chain, constraint, logprobs, self._budget(reasoning_budget, reply))

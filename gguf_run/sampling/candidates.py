@@ -127,4 +127,5 @@ def entropy(probs: F32) -> np.float32:
     """-sum p ln p in nats, over the candidates in their order; nothing for p = 0."""
     some = probs[probs > 0]
     total: np.float32 = running_sum(some * log(some))[-1]
-    return -total
+    # Not its negative: that of 0 is -0, which dynamic temperature may raise to a negative power.
+    return np.float32(0) - total

@@ -121,9 +121,11 @@ class SamplerChain:
 
     def _weigh(self, raw: F32) -> tuple[Candidates, F64]:
         candidates = Candidates(self._ids, raw.copy(), is_vocab=True)
-        for sampler in self._samplers:
-            sampler.apply(candidates)
-        return candidates, self._selector.weigh(candidates)
+        # Extreme parameters leave float32's range; what comes of it is llama.cpp's.
+        with np.errstate(over="ignore", divide="ignore"):
+            for sampler in self._samplers:
+                sampler.apply(candidates)
+            return candidates, self._selector.weigh(candidates)
 
     def _checked(self, logits: ArrayLike) -> F32:
         raw = np.asarray(logits, np.float32)

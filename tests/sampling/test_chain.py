@@ -219,6 +219,22 @@ def test_ruling_out_every_token_is_an_error(params: dict[str, object]) -> None:
         barred.sample(logits_of(PROBS))
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"presence_penalty": 1e30, "top_n_sigma": 1.0},
+        {"dynatemp_range": 5.0, "dynatemp_exponent": -1.0},
+        {"dynatemp_range": 5.0, "dynatemp_exponent": 30.0},
+        {"temperature": 1e-45},
+        {"mirostat": 2, "mirostat_tau": 0.0, "mirostat_eta": -1e30},
+    ],
+)
+def test_extreme_parameters_say_nothing(params: dict[str, object]) -> None:
+    chain = SamplerChain(SamplingParams(seed=1, **params), 4)  # type: ignore[arg-type]
+    for _ in range(3):
+        chain.accept(chain.sample([1.0, 30.0, 2.0, -1.0]).token)
+
+
 def test_logits_of_another_shape_are_refused() -> None:
     with pytest.raises(ModelError, match=r"shape \(4,\), found \(1, 4\)"):
         chain().sample(np.zeros((1, 4), np.float32))

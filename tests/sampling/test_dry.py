@@ -61,6 +61,7 @@ def test_only_the_last_tokens_are_searched() -> None:
     text = [A, B, C, D, D, D, A, B]
     assert penalties(text, last_n=8) == {C: 1.0}
     assert penalties(text, last_n=7) == {}
+    assert penalties([A, B, C, *range(10, 1010), A, B], last_n=-1) == {C: 1.0}
 
 
 def test_a_run_does_not_reach_back_over_a_breaker() -> None:

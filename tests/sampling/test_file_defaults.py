@@ -32,6 +32,20 @@ def test_the_keys_of_a_file_become_arguments() -> None:
     )
 
 
+def test_numbers_are_read_however_they_are_stored() -> None:
+    metadata = {
+        "general.sampling.top_k": np.float32(20),
+        "general.sampling.penalty_last_n": -1,
+        "general.sampling.mirostat": "2",
+    }
+    assert file_defaults(metadata) == {"top_k": 20, "repeat_last_n": -1, "mirostat": 2}
+
+
+def test_what_the_user_gives_is_not_read() -> None:
+    metadata = {"general.sampling.top_k": "many", "general.sampling.temp": 0.5}
+    assert file_defaults(metadata, {"top_k": 3}) == {"temperature": 0.5}
+
+
 def test_a_file_without_them_gives_none() -> None:
     assert file_defaults({"general.name": "a model"}) == {}
 

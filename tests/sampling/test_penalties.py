@@ -45,6 +45,10 @@ def test_only_the_last_tokens_count() -> None:
     assert penalised(Penalties(2, 2.0, 0, 0), [0, 3, 3]) == [2.0, -1.0, 0.0, 2.0]
 
 
+def test_minus_one_looks_back_over_the_whole_text() -> None:
+    assert penalised(Penalties(-1, 2.0, 0, 0), [0, *[3] * 1000]) == [1.0, -1.0, 0.0, 2.0]
+
+
 def test_nothing_changes_before_the_first_token_and_after_a_reset() -> None:
     sampler = Penalties(64, 2.0, 1.0, 1.0)
     assert penalised(sampler, []) == LOGITS

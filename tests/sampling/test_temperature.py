@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gguf_run.sampling.candidates import Candidates
 from gguf_run.sampling.temperature import DynamicTemperature, Temperature
 
 from .tables import applied, candidates_of
@@ -46,6 +47,13 @@ def test_dynamic_temperature_follows_the_entropy(exponent: float) -> None:
     weights = probs ** (1 / t)
     found = applied(DynamicTemperature(0.8, 0.6, exponent), probs.tolist())[1]
     assert found == pytest.approx((weights / weights.sum()).tolist(), rel=1e-5)
+
+
+def test_a_negative_exponent_makes_all_equal_where_one_is_certain() -> None:
+    candidates = Candidates(np.arange(3, dtype=np.int32), np.array([0, 200, 0], np.float32))
+    with np.errstate(divide="ignore"):
+        DynamicTemperature(1.0, 0.5, -1.0).apply(candidates)
+    assert candidates.logits.tolist() == [0, 0, 0]
 
 
 def test_dynamic_temperature_never_goes_below_zero() -> None:
