@@ -225,16 +225,26 @@ def test_a_single_turn_answers_the_prompt_and_ends(tiny_chat: Path) -> None:
     assert first.stdout == again.stdout
 
 
-def test_reasoning_is_no_part_of_the_text(tiny_chat: Path) -> None:
-    said = "<think>hm</think>ok"
-    done = piped("chat", tiny_chat, "-st", "--regex", said, stdin="the\n")
+@pytest.fixture
+def thinking(tmp_path: Path) -> tuple[object, ...]:
+    """Options for an answer `ok` behind a few tokens of reasoning."""
+    (tmp_path / "t.jinja").write_text("{{ messages[0].content }}<think>\n{# </think> #}")
+    budget = ("--reasoning-budget", 4, "--regex", "ok", "-s", 1)
+    return "-st", "--chat-template", tmp_path / "t.jinja", *budget
+
+
+def test_reasoning_is_no_part_of_the_text(tiny_chat: Path, thinking: tuple[object, ...]) -> None:
+    done = piped("chat", tiny_chat, *thinking, stdin="the\n")
     assert done.stdout == "ok\n"
-    assert done.stderr == "hm\n\n"
+    assert done.stderr.endswith("\n\n")
+    assert done.stderr.strip()
 
 
-def test_reasoning_is_dimmed_in_a_terminal(start: Start, tiny_chat: Path) -> None:
-    child = start("chat", tiny_chat, "-st", "-p", "the", "--regex", "<think>hm</think>ok")
-    child.expect(r"\x1b\[2mh?m?.*\x1b\[0m\r\n\r\n.*ok")
+def test_reasoning_is_dimmed_in_a_terminal(
+    start: Start, tiny_chat: Path, thinking: tuple[object, ...]
+) -> None:
+    child = start("chat", tiny_chat, *thinking, "-p", "the")
+    child.expect(r"\x1b\[2m.*\x1b\[0m\r\n\r\n.*ok")
     assert end(child) == 0
 
 
@@ -288,3 +298,11 @@ def test_without_reasoning_the_template_is_told_so(tiny_chat: Path) -> None:
     plain = piped(*args, stdin="the\n").stdout
     none = piped(*args, "--reasoning-budget", 0, stdin="the\n").stdout
     assert plain != none
+
+
+def test_reasoning_ends_with_its_budget(tiny_chat: Path, thinking: tuple[object, ...]) -> None:
+    short, long = (
+        piped("chat", tiny_chat, *thinking, "--reasoning-budget", n, stdin="the\n").stderr
+        for n in (2, 40)
+    )
+    assert len(short) < len(long)

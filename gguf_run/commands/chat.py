@@ -47,6 +47,7 @@ def start_chat(path: Path, verbose: bool, options: dict[str, Any]) -> None:
     """Open a model and chat, by the values of the options that `chat` has."""
     first = given_prompt(options)
     keywords = generation_kwargs(options)
+    keywords["reasoning_budget"] = options["reasoning_budget"]
     interactive = sys.stdin.isatty()
     with open_model(path, options) as model:
         if verbose:

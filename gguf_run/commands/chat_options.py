@@ -44,8 +44,8 @@ chat_options = stack(
     ),
     click.option(
         "--reasoning-budget",
-        type=click.IntRange(-1, 0),
-        help="0: answer without reasoning, where the template can; -1: as the model likes.",
+        type=click.IntRange(-1),
+        help="So many tokens of reasoning at most; 0: none; -1 (default): as the model likes.",
     ),
 )
 
