@@ -13,6 +13,7 @@ from gguf_run.tokenizer.bpe import BpeEncoder
 from gguf_run.tokenizer.detokenizer import Pieces, StreamingDetokenizer
 from gguf_run.tokenizer.partition import Partition
 from gguf_run.tokenizer.spm import SpmEncoder
+from gguf_run.tokenizer.ugm import UgmEncoder
 from gguf_run.tokenizer.vocab import Kind, Vocab, read_vocab
 from gguf_run.tokenizer.wpm import WpmEncoder
 
@@ -191,4 +192,6 @@ def _encoder(vocab: Vocab) -> _Encoder | None:
         return BpeEncoder(vocab, vocab.pre)
     if vocab.kind is Kind.SPM:
         return SpmEncoder(vocab)
+    if vocab.kind is Kind.UGM:
+        return UgmEncoder(vocab)
     return WpmEncoder(vocab) if vocab.kind is Kind.WPM else None

@@ -29,11 +29,11 @@ class Kind(enum.Enum):
     GEMMA4 = "gemma4"
     WHITESPACE = "whitespace"
     WPM = "bert"
+    UGM = "t5"
     NONE = "none"
 
 
 _UNSUPPORTED = {
-    "t5": "Unigram, of T5",
     "rwkv": "RWKV's",
     "plamo2": "PLaMo 2's",
     "hybriddna": "BPE with DNA k-mers",
@@ -47,6 +47,7 @@ _DEFAULTS = {
     Kind.WHITESPACE: SpecialIds(bos=11, eos=11),
     Kind.GEMMA4: SpecialIds(),
     Kind.WPM: SpecialIds(bos=101, unk=100, sep=102, pad=0, mask=103),
+    Kind.UGM: SpecialIds(eos=1, unk=2, pad=0),
 }
 
 # A space as the first character belongs to the left token.
@@ -63,7 +64,7 @@ class Vocab:
         tokens: the texts, by id; bytes that are no UTF-8 are surrogate escapes.
         token_to_id: the other way round.
         attrs: an Attr a token, uint8 (n_tokens,).
-        scores: float32 (n_tokens,); greater is merged earlier (SPM).
+        scores: float32 (n_tokens,); greater is merged earlier (SPM), or likelier (UGM).
         merges: "left right", earlier is merged earlier (BPE).
         pre: how text is cut before merging (BPE), else None.
         special: ids of tokens with a role.
@@ -71,8 +72,10 @@ class Vocab:
         suppressed: ids that must never be sampled.
         add_bos, add_eos: what `add_special` adds.
         add_sep: whether a separator goes between the two texts of a pair.
-        add_space_prefix: whether a text starts with a space that is not written (SPM).
+        add_space_prefix: whether a text starts with a space that is not written (SPM, UGM).
         lowercase, strip_accents: normalisation (WPM).
+        merge_spaces, charsmap: normalisation (UGM): whether spaces that follow each other are one,
+            and rules in SentencePiece's form.
     """
 
     source: str
@@ -92,6 +95,8 @@ class Vocab:
     add_space_prefix: bool
     lowercase: bool
     strip_accents: bool
+    merge_spaces: bool = False
+    charsmap: bytes = b""
 
     @property
     def n_tokens(self) -> int:
@@ -124,7 +129,7 @@ def read_vocab(metadata: Mapping[str, MetaValue], source: str) -> Vocab:
         arch=_general(metadata, "architecture"),
     )
     lowercase = keys.flag("normalizer.lowercase", pre_name != "whitespace")
-    spm, wpm = kind is Kind.SPM, kind is Kind.WPM
+    spm, wpm, ugm = (kind is one for one in (Kind.SPM, Kind.WPM, Kind.UGM))
     add_bos = keys.flag("add_bos_token", spm or wpm or (pre is not None and pre.add_bos))
     return Vocab(
         source=source,
@@ -139,11 +144,13 @@ def read_vocab(metadata: Mapping[str, MetaValue], source: str) -> Vocab:
         eog_ids=eog_ids,
         suppressed=_suppressed(keys, len(tokens)),
         add_bos=add_bos or (pre is not None and pre.force_bos),
-        add_eos=keys.flag("add_eos_token", False),
+        add_eos=keys.flag("add_eos_token", ugm),
         add_sep=keys.flag("add_sep_token", wpm or (pre is not None and pre.add_sep)),
-        add_space_prefix=keys.flag("add_space_prefix", True) if spm else False,
+        add_space_prefix=keys.flag("add_space_prefix", spm) if spm or ugm else False,
         lowercase=lowercase,
         strip_accents=keys.flag("normalizer.strip_accents", lowercase),
+        merge_spaces=keys.flag("remove_extra_whitespaces", False),
+        charsmap=_charsmap(keys),
     )
 
 
@@ -163,7 +170,7 @@ def _kind(keys: Keys) -> Kind:
 
 def _pre(keys: Keys, kind: Kind) -> tuple[str, PreTokenizer | None]:
     name = keys.text("pre", "")
-    if kind in (Kind.SPM, Kind.WPM):
+    if kind in (Kind.SPM, Kind.WPM, Kind.UGM):
         return name, None
     if kind is Kind.GEMMA4:
         return name, pre_tokenizer("gemma4", keys.source)
@@ -218,6 +225,11 @@ def _merges(keys: Keys) -> list[str]:
             "merges", "two tokens with a space between", f"{merges[odd]!r:.60} at index {odd}"
         )
     return merges
+
+
+def _charsmap(keys: Keys) -> bytes:
+    values = keys.numbers("precompiled_charsmap", "iu", 0)
+    return b"" if values is None else values.astype(np.uint8).tobytes()
 
 
 def _suppressed(keys: Keys, n_tokens: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ ABSENT = object()
     [
         ("bpe", "model", ABSENT, "expected a string, found no such key"),
         ("bpe", "model", 5, "expected a string, found int 5"),
-        ("bpe", "model", "t5", r"'t5' \(Unigram, of T5\) is not supported; supported are llama"),
+        ("bpe", "model", "rwkv", r"'rwkv' \(RWKV's\) is not supported; supported are llama"),
         ("bpe", "model", "rwkv", "not supported"),
         ("bpe", "model", "plamo2", "not supported"),
         ("bpe", "model", "new", "'new' is not supported"),
