@@ -60,10 +60,28 @@ def encoder(m: Maker) -> None:
         m.norm(f"blk.{il}.attn_output_norm", v.n_embd)
         if m.has("attn_norm_2"):
             m.norm(f"blk.{il}.attn_norm_2", v.n_embd)
-        feed_forward(m, il)
+        if m.has("some_experts") and il % 2:
+            m.matrix(f"blk.{il}.ffn_gate_inp", v.n_expert, v.n_embd, gain=2.0)
+            m.stack(f"blk.{il}.ffn_up_exps", v.n_expert, v.n_ff, v.n_embd)
+            m.stack(f"blk.{il}.ffn_down_exps", v.n_expert, v.n_embd, v.n_ff)
+        else:
+            feed_forward(m, il, experts=False)
         if m.has("down_bias"):
             m.vector(f"blk.{il}.ffn_down.bias", v.n_embd, 0.0)
         m.norm(f"blk.{il}.layer_output_norm", v.n_embd)
+
+
+def modern_encoder(m: Maker) -> None:
+    """The tensors of ModernBERT, whose first layer has no norm in front."""
+    v = m.variant
+    m.matrix("token_embd", m.n_vocab, v.n_embd, gain=v.n_embd**0.5)
+    m.norm("token_embd_norm", v.n_embd)
+    for il in range(v.n_layer):
+        if il:
+            m.norm(f"blk.{il}.attn_norm", v.n_embd)
+        attention(m, il)
+        feed_forward(m, il)
+    m.norm("output_norm", v.n_embd)
 
 
 def gemma_embedding(m: Maker) -> None:
@@ -78,9 +96,30 @@ def _bert(arch: str, *parts: str, pooling: int = 1, **more: Any) -> Variant:
         "attention.layer_norm_epsilon": 1e-5,
         "attention.causal": False,
         "pooling_type": pooling,
+        **more.pop("keys", {}),
     }
     every = frozenset((*parts, "only_post_norms", "norm_bias"))
     return Variant(arch, encoder, n_head_kv=4, ffn_norm="", parts=every, keys=keys, **more)
+
+
+def _modern() -> Variant:
+    keys = {
+        "attention.layer_norm_epsilon": 1e-5,
+        "attention.causal": False,
+        "attention.sliding_window": 24,
+        "rope.freq_base_swa": 1000.0,
+        "pooling_type": 2,
+    }
+    parts = frozenset({"only_post_norms", "fused_qkv", "fused_ffn"})
+    return Variant(
+        "modern-bert",
+        modern_encoder,
+        n_layer=5,
+        n_head_kv=4,
+        rope_base=160000.0,
+        parts=parts,
+        keys=keys,
+    )
 
 
 def _gemma(*parts: str) -> Variant:
@@ -104,8 +143,22 @@ ENCODERS: dict[str, Variant] = {
     "bert-cls": bert("qkv_bias", pooling=2),
     "bert-fused-qkv": bert("qkv_bias", "fused_qkv", "untyped"),
     "nomic-bert": _bert("nomic-bert", "fused_qkv", rope_base=1000.0),
+    "nomic-bert-moe": _bert(
+        "nomic-bert-moe",
+        *("fused_qkv", "qkv_bias", "attn_output_bias", "plain_ffn", "ffn_bias", "some_experts"),
+        n_expert=8,
+        n_expert_used=2,
+        n_layer=4,
+        keys={"moe_every_n_layers": 2},
+    ),
     "jina-bert-v2": jina(),
     "jina-bert-v2-code": jina("all_heads_norm", "attn_norm_2", "fused_ffn"),
+    "jina-bert-v3": _bert(
+        "jina-bert-v3",
+        *("fused_qkv", "qkv_bias", "attn_output_bias", "plain_ffn", "ffn_bias"),
+        rope_base=20000.0,
+    ),
+    "modern-bert": _modern(),
     "qwen2-both-ways": Variant(
         "qwen2",
         decoder,
@@ -120,7 +173,7 @@ ENCODERS: dict[str, Variant] = {
 def write_encoder(name: str, path: Path) -> None:
     """Write the row `name` of `ENCODERS` to `path`."""
     variant = ENCODERS[name]
-    made_with = _WordPieceMaker if variant.build is encoder else Maker
+    made_with = _WordPieceMaker if variant.build in (encoder, modern_encoder) else Maker
     maker = made_with(name, path, variant)
     variant.build(maker)
     maker.close()

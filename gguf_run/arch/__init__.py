@@ -34,7 +34,7 @@ def find_architecture(name: str, source: str) -> BuildFunction:
 _HINTS = {
     "clip": " (the part of a model that sees; open the file of the model itself)",
     **dict.fromkeys(
-        ("modern-bert", "neo-bert", "eurobert", "nomic-bert-moe", "jina-bert-v3", "t5encoder"),
+        ("neo-bert", "eurobert", "t5encoder"),
         " (a model of embeddings of another kind)",
     ),
 }
