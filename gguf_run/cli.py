@@ -22,6 +22,7 @@ from gguf_run.commands.chat import chat
 from gguf_run.commands.embed import embed
 from gguf_run.commands.inspect import inspect
 from gguf_run.commands.kernels import kernels
+from gguf_run.commands.profile import profile
 from gguf_run.commands.run import run
 from gguf_run.commands.strangers import without_strangers
 from gguf_run.commands.streams import give_up_stdout, set_up_streams
@@ -78,7 +79,7 @@ def cli() -> None:
     """
 
 
-for _command in (run, chat, bench, embed, inspect, kernels, tokenize):
+for _command in (run, chat, bench, embed, inspect, kernels, profile, tokenize):
     cli.add_command(_command)
 
 

@@ -42,6 +42,14 @@ class Peaks:
     flops: float
 
 
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Seconds of each step of a plan by itself, and of all in one run."""
+
+    steps: tuple[float, ...]
+    whole: float
+
+
 def total_cost(steps: Iterable[Step], n_past: int) -> Cost:
     """Of all steps of a batch of one sequence, whose cache holds `n_past` tokens before it."""
     return sum((step_cost(step, n_past) for step in steps), Cost())

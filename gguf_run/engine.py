@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gguf_run.arch import BatchShape, Builder, BuildFunction, CacheShape
 from gguf_run.batch import BatchInputs
-from gguf_run.costs import Peaks
+from gguf_run.costs import Peaks, StepTimes
 from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
 from gguf_run.graph import F32, I32, Graph, Tensor
@@ -78,6 +78,11 @@ class Backend(Protocol):
 
     def write_cache(self, leaf: Tensor, rows: List[int], data: npt.NDArray[np.uint8]) -> None:
         """Put back what `read_cache` gave; distinct rows."""
+
+    def time_steps(
+        self, plan: Plan, inputs: Mapping[str, npt.NDArray[Any]], repetitions: int
+    ) -> StepTimes:
+        """Run a plan several times -> medians of how long its steps take."""
 
     def peaks(self) -> Peaks | None:
         """What the device gives at most, measured now; None where that says nothing."""

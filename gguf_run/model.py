@@ -75,7 +75,6 @@ class Model:
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
         backend = open_backend(device, self.file, use_graphs, progress)
         n_batch = n_batch or backend.default_batch
-        n_batch = n_batch or backend.default_batch
         n_ctx = n_ctx or self.hparams.n_ctx_train
         if self._is_encoder:
             # What sees both ways needs all of a text at once.

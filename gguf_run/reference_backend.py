@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +14,7 @@ import numpy.typing as npt
 import gguf_run.reference_moe as _moe  # noqa: F401  (registers its ops)
 import gguf_run.reference_recurrent as _recurrent  # noqa: F401  (registers its ops)
 import gguf_run.reference_sampling as _sampling  # noqa: F401  (registers its op)
+from gguf_run.costs import StepTimes
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.host_weight import DecodeBudget, HostWeight, default_budget
@@ -74,6 +78,14 @@ class ReferenceBackend:
 
     def _cache_bytes(self, leaf: Tensor) -> npt.NDArray[np.uint8]:
         return self._cache(leaf).reshape(leaf.shape[0], -1).view(np.uint8)
+
+    def time_steps(self, plan: Plan, inputs: Mapping[str, Array], repetitions: int) -> StepTimes:
+        """Medians of how long the steps of a plan take, their parts together."""
+        executable = self.prepare(plan)
+        sizes = [len(step.parts) for step in plan.steps]
+        rounds = [executable.timed(inputs, sizes) for _ in range(1 + repetitions)][1:]
+        steps = tuple(median(times) for times in zip(*rounds, strict=True))
+        return StepTimes(steps, median(sum(times) for times in rounds))
 
     def peaks(self) -> None:
         """NumPy's limits are not the machine's."""
@@ -172,10 +184,24 @@ class ReferenceExecutable:
 
         `meanwhile` is never called: here the host does all the work.
         """
-        for name, values in inputs.items():
-            if name in self.inputs:
-                self.inputs[name][...] = values
+        self._load(inputs)
         for function, t, out, sources in self.calls:
             function(t, out, *sources)
         result: npt.NDArray[np.float32] = self.outputs[0].copy()
         return result
+
+    def timed(self, inputs: Mapping[str, Array], sizes: Sequence[int]) -> list[float]:
+        """Run a step on `inputs` -> seconds of groups of `sizes` calls, one after another."""
+        self._load(inputs)
+        calls, seconds = iter(self.calls), []
+        for size in sizes:
+            start = perf_counter()
+            for function, t, out, sources in islice(calls, size):
+                function(t, out, *sources)
+            seconds.append(perf_counter() - start)
+        return seconds
+
+    def _load(self, inputs: Mapping[str, Array]) -> None:
+        for name, values in inputs.items():
+            if name in self.inputs:
+                self.inputs[name][...] = values

@@ -47,7 +47,7 @@ LAYERS = (
         "embedding",
     },
     {"model", "conversation", "hub"},
-    {"bench", "bench_tables"},
+    {"bench", "bench_tables", "picture", "profile"},
     {"commands", "server"},
     {"cli"},
 )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
-from gguf_run.costs import Peaks
+from gguf_run.costs import Peaks, StepTimes
 from gguf_run.cuda.decode_loop import CudaDecodeLoop
 from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
@@ -18,6 +19,7 @@ from gguf_run.cuda.room import check_room
 from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
+from gguf_run.cuda.step_times import time_steps
 from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_them
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import Graph, Kind, Tensor
@@ -130,6 +132,12 @@ class CudaBackend:
     def prepare_loop(self, plan: Plan) -> CudaDecodeLoop:
         """Bind a plan that ends with drawn tokens and their log probabilities, to be repeated."""
         return CudaDecodeLoop(self.device, self.prepare(plan), PAGE_SIZE)
+
+    def time_steps(
+        self, plan: Plan, inputs: Mapping[str, npt.NDArray[Any]], repetitions: int
+    ) -> StepTimes:
+        """Medians of how long the steps of a plan take (see cuda/step_times.py)."""
+        return time_steps(self.prepare(plan), inputs, repetitions)
 
     def peaks(self) -> Peaks | None:
         """What the device gives at most, measured now; None where it is emulated: no kernel's time

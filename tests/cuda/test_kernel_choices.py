@@ -31,6 +31,7 @@ from gguf_run.cuda.decode_loop import ADVANCE
 from gguf_run.cuda.kernel_list import CAPABILITIES
 from gguf_run.cuda.layout import FLOAT_TYPES
 from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, MODULES, WORKSPACES, Call, Lowering
+from gguf_run.cuda.peaks import PEAKS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.weights import REPACK
 from gguf_run.fusion import FUSIONS
@@ -43,7 +44,7 @@ MULTIPROCESSORS = {75: 40, 80: 108, 86: 82, 89: 128, 90: 132, 100: 148, 120: 170
 TOO_WIDE = ("flash_attn_ext f32, 8 keys a tile", "flash_attn_ext f32, 4 keys a tile")
 """Heads of over 900 numbers, which no model has: a block of sm_75 has no room for their queries."""
 
-ON_THEIR_OWN = (ADVANCE, REPACK)
+ON_THEIR_OWN = (ADVANCE, PEAKS, REPACK)
 """Modules that no step of a plan launches."""
 
 
