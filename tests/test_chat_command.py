@@ -217,6 +217,15 @@ def test_piped_lines_are_messages(tiny_chat: Path) -> None:
     assert "of them kept" in done.stderr
 
 
+def test_a_chat_saved_with_its_cache_goes_on_where_it_was(tiny_chat: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "chat.state"
+    args = ("chat", tiny_chat, "-n", 5)
+    piped(*args, stdin=f"the an\n/save --cache {saved}\n")
+    done = piped(*args, stdin=f"/load {saved}\nand\n/stats\n")
+    assert f"2 messages from {saved}" in done.stderr
+    assert "of them kept" in done.stderr
+
+
 def test_a_single_turn_answers_the_prompt_and_ends(tiny_chat: Path) -> None:
     args = ("-cnv", "-st", "-p", "the", "-n", 5)
     first = piped(tiny_chat, *args, stdin="never read\n")

@@ -172,9 +172,12 @@ class ChatSession:
         self._show(self._talk.regenerate(**self._options))
 
     def _save(self, rest: str) -> None:
-        """FILE: save the chat"""
-        self._talk.save(_file(rest, "/save"))
-        _note(f"saved to {rest}")
+        """FILE: save the chat; --cache FILE: with what was computed, for /load to go on at once"""
+        option, _, file = rest.partition(" ")
+        with_cache = option == "--cache"
+        path = _file(file.strip() if with_cache else rest, "/save")
+        self._talk.save(path, cache=with_cache)
+        _note(f"saved to {path}")
 
     def _load(self, rest: str) -> None:
         """FILE: go on with a saved chat"""

@@ -26,7 +26,9 @@ prompt_cache_options = stack(
 def refuse_prompt_cache(options: dict[str, Any]) -> None:
     """`click.UsageError` where a chat is asked for a prompt's cache."""
     if options["prompt_cache"] is not None:
-        raise click.UsageError("--prompt-cache is for a text: add -no-cnv; a chat has /save")
+        raise click.UsageError(
+            "--prompt-cache is for a text: add -no-cnv; a chat has /save --cache"
+        )
 
 
 def open_prompt_cache(model: Model, options: dict[str, Any]) -> PromptCache | None:

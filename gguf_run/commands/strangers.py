@@ -70,7 +70,7 @@ _STRANGERS = (
     Stranger("-bs --backend-sampling", "the GPU samples where it can", "none"),
     Stranger("-mli --multiline-input", "a backslash ends a line that goes on", "none"),
     Stranger("--verbose-prompt", "gguf-run tokenize shows a prompt's tokens", "none"),
-    Stranger("--prompt-cache", "a chat keeps what it has computed; /save keeps its messages"),
+    Stranger("--prompt-cache", "a chat keeps what it has computed; /save --cache FILE writes it"),
     Stranger("--prompt-cache-all --prompt-cache-ro", "they are of --prompt-cache", "none"),
     Stranger("--keep", _SHIFT),
     Stranger("--context-shift --ctx-shift", _SHIFT, "none"),
