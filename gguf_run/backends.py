@@ -14,7 +14,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def open_backend(
-    device: str, file: GGUFFile, use_graphs: bool, progress: Progress | None
+    device: str, file: GGUFFile, use_graphs: bool, debug: bool, progress: Progress | None
 ) -> Backend:
     """The backend of one of `DEVICES` for a file; arguments as for `Model`.
 
@@ -32,7 +32,7 @@ def open_backend(
         return ReferenceBackend(file)
     from gguf_run.cuda.select import open_device
 
-    cuda = open_device(device)
+    cuda = open_device(device, debug)
     from gguf_run.cuda.backend import CudaBackend
 
     return CudaBackend(file, cuda, use_graphs=use_graphs, progress=progress)

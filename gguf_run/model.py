@@ -47,6 +47,7 @@ class Model:
         cache_type_k, cache_type_v: types of the KV cache, of `CACHE_TYPES`; default: F16 on a GPU,
             F32 on the CPU and for the vectors of latent attention, whose type is `cache_type_k`.
         fuse, use_graphs: turn the fusion of ops, and CUDA graphs, off to look for a fault.
+        debug: wait after each kernel, so that an error names its op, kernel, shapes and grid; slow.
         progress: called as progress(what, done, total) while the model loads.
 
     Raises:
@@ -65,6 +66,7 @@ class Model:
         cache_type_v: str | None = None,
         fuse: bool = True,
         use_graphs: bool = True,
+        debug: bool = False,
         progress: Progress | None = None,
     ) -> None:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
@@ -73,7 +75,7 @@ class Model:
         build = find_architecture(architecture_name(self.file.metadata, source), source)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
-        backend = open_backend(device, self.file, use_graphs, progress)
+        backend = open_backend(device, self.file, use_graphs, debug, progress)
         n_batch = n_batch or backend.default_batch
         n_ctx = n_ctx or self.hparams.n_ctx_train
         if self._is_encoder:

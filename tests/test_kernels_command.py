@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from gguf_run.commands.kernels import kernels
+from gguf_run.cuda import kernel_list
 from gguf_run.cuda.kernel_list import KernelFacts, format_kernels
+from gguf_run.cuda.lowering import MODULES
 from gguf_run.cuda.nvrtc import find_nvrtc
 from gguf_run.cuda.resources import Resources
 from gguf_run.errors import DeviceError
@@ -49,18 +52,52 @@ def test_the_table_has_a_column_for_each_architecture() -> None:
     assert table[2].split() == ["norm.cu", "b", "-", *["31,", "48,", "0"]]
 
 
-@pytest.mark.parametrize("name", ["90", "sm_75"])
-def test_the_command_lists_kernels(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def few_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of kernels stand for all; compiled kernels go to a folder of their own."""
     try:
         find_nvrtc()
     except DeviceError as error:
         pytest.skip(str(error))
+    few = {m: c for m, c in MODULES.items() if m.path.name in ("cast.cu", "mul_mat_mma.cu")}
+    products = [m for m in few if m.path.name == "mul_mat_mma.cu"][2:]
+    monkeypatch.setattr(kernel_list, "MODULES", {m: few[m] for m in few if m not in products})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    result = CliRunner().invoke(kernels, ["--arch", name], catch_exceptions=False)
+
+
+def listed(*names: str) -> Result:
+    options = [part for name in names for part in ("--arch", name)]
+    return CliRunner().invoke(kernels, options, catch_exceptions=False)
+
+
+@pytest.mark.usefixtures("few_modules")
+def test_the_command_lists_kernels_for_the_architectures_named() -> None:
+    result = listed("90", "sm_75")
     assert result.exit_code == 0
-    assert "rms_norm_f32" in result.stdout
+    header, *rows = result.stdout.splitlines()
+    assert header.split() == ["file", "kernel", "threads", "sm_90a", "sm_75"]
+    assert any("cast_f16<true>" in row for row in rows)
+    assert listed("sm_90a").stdout.splitlines()[0].split()[3:] == ["sm_90a"]
+
+
+@pytest.mark.usefixtures("few_modules")
+def test_kernels_that_an_architecture_is_not_given_leave_its_column_empty() -> None:
+    rows = [r for r in listed("sm_75", "sm_80").stdout.splitlines() if "128, 128, 32, 64" in r]
+    assert rows
+    assert all(len(re.split(r"  +", row)) == 4 for row in rows)
+
+
+@pytest.mark.usefixtures("few_modules")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("sm_70", r"compute capability 7\.5 or later .*found sm_70"),
+        ("sm_999", r"can't compile for sm_999, only for sm_75.*pip install"),
+    ],
+)
+def test_the_command_says_which_architectures_there_are(name: str, problem: str) -> None:
+    with pytest.raises(DeviceError, match=problem):
+        listed(name)
 
 
 def test_the_command_refuses_what_is_no_architecture() -> None:

@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Running": (
         *("n_ctx", "n_batch", "device", "cache_type_k", "cache_type_v", "no_fuse", "no_graph"),
+        "debug_kernels",
     ),
 }
 """Options by what they are about; those in no group come last."""

@@ -16,7 +16,7 @@ from gguf_run.cuda.select import kernel_cache
 
 def _capability(ctx: Any, param: Any, names: tuple[str, ...]) -> tuple[int, ...]:
     try:
-        return tuple(int(name.removeprefix("sm_")) for name in names)
+        return tuple(int(name.removeprefix("sm_").removesuffix("a")) for name in names)
     except ValueError:
         raise click.BadParameter(
             f"expected names such as sm_90, found {', '.join(names)}"

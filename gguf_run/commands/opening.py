@@ -45,6 +45,7 @@ def open_model(path: Path, options: dict[str, Any]) -> Model:
             cache_type_v=options["cache_type_v"],
             fuse=not options["no_fuse"],
             use_graphs=not options["no_graph"],
+            debug=options["debug_kernels"],
             progress=bar,
         )
     finally:

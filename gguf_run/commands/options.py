@@ -69,6 +69,11 @@ engine_options = stack(
     click.option(
         "--no-graph", is_flag=True, help="Launch kernels one by one, not as a CUDA graph."
     ),
+    click.option(
+        "--debug-kernels",
+        is_flag=True,
+        help="Wait after each kernel, so that an error names the one that failed; slow.",
+    ),
 )
 
 verbose_option = click.option(

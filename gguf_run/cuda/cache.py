@@ -3,7 +3,8 @@ made of.
 
 Each file ends with the SHA-256 of what stands before it (machine code tolerates bytes behind its
 end), so a truncated or damaged file is found and made again. Files are put in place whole: any
-number of processes may share a folder.
+number of processes may share a folder. What was not used for long, such as the kernels of an
+earlier version, is removed when something new is made.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST_BYTES = 1 << 30
+"""Of a folder; beyond, the files go that were used the longest ago."""
+MOST_DAYS = 60
+"""Without use, after which a file goes."""
+_DAY = 24 * 3600
 _DIGEST = hashlib.sha256().digest_size
 
 Progress = Callable[[str, int, int], None]
@@ -65,6 +73,8 @@ class FileCache:
                 contents[futures[future].name] = future.result()
                 if progress:
                     progress(futures[future].label, done, len(missing))
+        if missing:
+            sweep(self.folder, time.time())
         return [content for w in wanted if (content := contents[w.name]) is not None]
 
     def path(self, name: str) -> Path:
@@ -78,6 +88,8 @@ class FileCache:
         except OSError:
             return None
         if hashlib.sha256(data[:-_DIGEST]).digest() == data[-_DIGEST:]:
+            with suppress(OSError):  # its time of change is that of its last use
+                os.utime(path)
             return data[:-_DIGEST]
         warnings.warn(f"{path} is damaged and made again", RuntimeWarning, stacklevel=4)
         return None
@@ -90,18 +102,40 @@ class FileCache:
             _write(self.folder / wanted.name, sealed)
         except OSError as error:
             self._go_elsewhere(error)
-            _write(self.folder / wanted.name, sealed)
+            with suppress(OSError):  # no folder is left to be tried, and the content is here
+                _write(self.folder / wanted.name, sealed)
         return content
 
     def _go_elsewhere(self, error: OSError) -> None:
         with self._lock:
             if self._is_temporary:
                 return
-            text = f"compiled kernels can't be kept in {self.folder} ({error}); each run compiles"
-            self.folder = Path(tempfile.mkdtemp(prefix="gguf-run-"))
             self._is_temporary = True
-            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            text = f"compiled kernels can't be kept in {self.folder} ({error}); each run compiles"
+            with suppress(OSError):
+                self.folder = Path(tempfile.mkdtemp(prefix="gguf-run-"))
+                weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+
+def sweep(folder: Path, now: float) -> None:
+    """Remove what was not used for `MOST_DAYS`, and the oldest beyond `MOST_BYTES`.
+
+    Whatever another process removes or forbids meanwhile is passed over.
+    """
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if entry.is_file(follow_symlinks=False):
+                    stat = entry.stat(follow_symlinks=False)
+                    found.append((stat.st_mtime, stat.st_size, entry.path))
+    n_bytes = 0
+    for used, size, path in sorted(found, reverse=True):
+        n_bytes += size
+        if now - used > MOST_DAYS * _DAY or n_bytes > MOST_BYTES:
+            with suppress(OSError):
+                os.unlink(path)
 
 
 def _write(path: Path, data: bytes) -> None:

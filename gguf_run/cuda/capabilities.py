@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+LEAST = 75
+"""The first with the instructions that all kernels use (ldmatrix, mma.sync)."""
+
+EMBEDDED = frozenset((87, 88, 101, 110))
+"""Of systems on a chip (Orin, Thor): machine code is not shared between them and other GPUs."""
+
 SHARED_BYTES: Mapping[int, int] = MappingProxyType(
     {
         **dict.fromkeys((75,), 64 << 10),

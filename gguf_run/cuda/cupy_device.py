@@ -32,6 +32,7 @@ from gguf_run.cuda.source import KernelSource
 from gguf_run.errors import DeviceError
 
 _TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 _CAPTURE_RELAXED = 2  # cudaStreamCaptureMode: memory may be freed elsewhere meanwhile
 
 
@@ -91,7 +92,9 @@ class CupyDevice(Device):
         self._here()
         try:
             memory = self._cupy.cuda.Memory(max(n_bytes, 1))
-        except (self._runtime.CUDARuntimeError, self._cupy.cuda.memory.OutOfMemoryError) as error:
+        except self._runtime.CUDARuntimeError as error:
+            if error.status != _OUT_OF_MEMORY:  # a kernel before it has failed
+                raise DeviceError(f"{n_bytes} bytes of device memory: {error}") from error
             raise DeviceError(
                 f"out of device memory: {n_bytes} bytes asked for, {self.memory_free} of "
                 f"{self.memory_total} free ({error})"
@@ -184,10 +187,7 @@ class CupyDevice(Device):
         self._driver.launch(launch, self._handle(stream))
         self._keep(launch)
         if self.debug and self._graph is None:
-            try:
-                self.synchronize()
-            except DeviceError as error:
-                raise DeviceError(f"{launch}: {error}") from error
+            self._wait_for(launch)
 
     # -- streams, events, graphs ---------------------------------------------------------------
 

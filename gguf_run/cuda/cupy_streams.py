@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 from gguf_run.cuda.device import Event
 from gguf_run.errors import DeviceError
 
-ASYNCHRONOUS = "an earlier launch or copy failed (debug=True finds which)"
+ASYNCHRONOUS = (
+    "a kernel or copy that was started earlier has failed (Model(..., debug=True), --debug-kernels "
+    "on the command line, says which)"
+)
 
 T = TypeVar("T")
 

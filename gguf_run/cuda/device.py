@@ -219,6 +219,13 @@ class Device(ABC):
         self._check(launch)
         self._launch(launch, stream)
 
+    def _wait_for(self, launch: Launch) -> None:
+        """Wait for the launch, so that an error is known to be its own."""
+        try:
+            self.synchronize()
+        except DeviceError as error:
+            raise DeviceError(f"{launch}: {error}") from error
+
     def _check(self, launch: Launch) -> None:
         x, y, z = launch.block
         if x * y * z > 1024 or z > 64:

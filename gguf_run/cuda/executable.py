@@ -90,7 +90,10 @@ class CudaExecutable:
     def result(self) -> npt.NDArray[Any]:
         """The first output, once all steps are done."""
         t, at = self.outputs[0]
-        return self.results.fetch(at, t)
+        try:
+            return self.results.fetch(at, t)
+        except DeviceError as error:
+            raise DeviceError(f"{len(self.steps)} steps up to {self.steps[-1]}: {error}") from error
 
     def launch(self, bound: BoundStep, stream: Stream | None = None) -> None:
         """Put the launches of one step into a stream."""

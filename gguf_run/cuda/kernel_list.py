@@ -8,11 +8,13 @@ from pathlib import Path
 
 import gguf_run.cuda.backend as _backend  # noqa: F401  (declares every module)
 from gguf_run.cuda.cache import FileCache, Progress
+from gguf_run.cuda.capabilities import ALL
 from gguf_run.cuda.compile import KernelCompiler
 from gguf_run.cuda.lowering import MODULES
 from gguf_run.cuda.nvrtc import Nvrtc
 from gguf_run.cuda.resources import Resources, kernel_resources
 from gguf_run.cuda.source import KernelSource
+from gguf_run.errors import DeviceError
 
 CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities, times ten, that every kernel must compile for."""
@@ -57,8 +59,14 @@ class KernelFacts:
 def compile_all(
     nvrtc: Nvrtc, capability: int, cache: FileCache, progress: Progress | None = None
 ) -> list[KernelFacts]:
-    """All kernels that devices of one compute capability are given. Raises `DeviceError`."""
+    """All kernels that GPUs of one compute capability are given.
+
+    Raises `DeviceError` where there are no such GPUs, or `nvrtc` doesn't know them.
+    """
     arch = nvrtc.arch(capability)
+    if capability not in ALL:
+        known = ", ".join(f"sm_{c}" for c in sorted(ALL))
+        raise DeviceError(f"sm_{capability}: expected one of {known}")
     facts = []
     sources = list(batches(capability))
     for cubin in KernelCompiler(nvrtc, cache).cubins(sources, arch, progress):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gguf_run.cuda.capabilities import EMBEDDED, LEAST
 from gguf_run.errors import DeviceError
 
 INSTALL = "install it: pip install 'cuda-toolkit[nvrtc,cudart]==12.*' (or 13.*, as the driver)"
@@ -39,15 +40,22 @@ class Nvrtc:
         """The architecture to compile for: sm_90 and later with all their features ("sm_90a").
 
         Where this NVRTC is older than the GPU, the nearest of the same generation, whose machine
-        code runs there too; DeviceError where there is none.
+        code runs there too. DeviceError where there is none, or the GPU is older than `LEAST`.
         """
+        if capability < LEAST:
+            raise DeviceError(
+                f"expected a GPU of compute capability {LEAST / 10} or later (Turing, sm_{LEAST}), "
+                f"found sm_{capability}; run on the CPU with --device cpu"
+            )
         if capability in self.capabilities:
             return f"sm_{capability}" + ("a" if capability >= 90 else "")
         older = [c for c in self.capabilities if c // 10 == capability // 10 and c < capability]
+        older = [] if capability in EMBEDDED else [c for c in older if c not in EMBEDDED]
         if not older:
+            known = ", ".join(f"sm_{c}" for c in self.capabilities if c >= LEAST)
             raise DeviceError(
                 f"NVRTC {self.version[0]}.{self.version[1]} can't compile for sm_{capability}, "
-                f"only for {', '.join(f'sm_{c}' for c in self.capabilities)}"
+                f"only for {known}; a newer one may: pip install -U 'cuda-toolkit[nvrtc,cudart]'"
             )
         return f"sm_{max(older)}"
 

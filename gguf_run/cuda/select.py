@@ -27,15 +27,15 @@ def is_available() -> bool:
         return False
 
 
-def open_device(name: str) -> Device:
-    """The device "cuda" or "emulated".
+def open_device(name: str, debug: bool = False) -> Device:
+    """The device "cuda" or "emulated"; with `debug` it waits after each launch.
 
     Raises `DeviceError` that says what is missing and what to install.
     """
     if name == "emulated":
         from gguf_run.cuda.emulator import EmulatedDevice
 
-        return EmulatedDevice(kernel_cache())
+        return EmulatedDevice(kernel_cache(), debug=debug)
     try:
         import cupy
     except ImportError as error:
@@ -50,4 +50,4 @@ def open_device(name: str) -> Device:
         )
     from gguf_run.cuda.cupy_device import CupyDevice
 
-    return CupyDevice(kernel_cache())
+    return CupyDevice(kernel_cache(), debug=debug)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from device_contract import EXAMPLE, KERNELS
 
-from gguf_run.cuda.cache import FileCache, Wanted
+from gguf_run.cuda.cache import FileCache
 from gguf_run.cuda.compile import KernelCompiler
 from gguf_run.cuda.nvrtc import Nvrtc, find_nvrtc
 from gguf_run.cuda.resources import kernel_resources
@@ -118,8 +117,24 @@ def test_missing_kernel_is_named(compiler: KernelCompiler) -> None:
 def test_unknown_architecture_says_what_is_known(nvrtc: Nvrtc) -> None:
     with pytest.raises(DeviceError, match=r"can't compile for sm_999, only for .*sm_80"):
         nvrtc.arch(999)
-    assert nvrtc.arch(90) == "sm_90a"
-    assert nvrtc.arch(86) == "sm_86"
+
+
+@pytest.mark.parametrize("capability", [52, 70, 72])
+def test_an_old_gpu_is_told_the_least(nvrtc: Nvrtc, capability: int) -> None:
+    with pytest.raises(DeviceError, match=rf"7\.5 or later .*sm_75.*found sm_{capability}"):
+        nvrtc.arch(capability)
+
+
+def test_a_gpu_newer_than_the_compiler_gets_the_code_of_its_own_kind(
+    nvrtc: Nvrtc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvrtc, "version", (12, 8))
+    monkeypatch.setattr(nvrtc, "capabilities", [70, 75, 80, 86, 87, 90, 100, 101, 120])
+    archs = {80: "sm_80", 89: "sm_86", 90: "sm_90a", 103: "sm_100", 121: "sm_120"}
+    assert {c: nvrtc.arch(c) for c in archs} == archs
+    # No machine code of another GPU runs on a system on a chip.
+    with pytest.raises(DeviceError, match=r"12\.8 can't compile for sm_110, only for sm_75, sm_80"):
+        nvrtc.arch(110)
 
 
 def test_missing_library_says_what_to_install() -> None:
@@ -151,53 +166,3 @@ def test_missing_header_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "k.cu").write_text('#include "none.cuh"\n')
     with pytest.raises(DeviceError, match=r"none\.cuh"):
         flatten(tmp_path / "k.cu")
-
-
-def _read(cache: FileCache, name: str, content: bytes) -> bytes:
-    (found,) = cache.get([Wanted(name, name, lambda: content)])
-    return found
-
-
-def test_damaged_file_of_the_cache_is_made_again(tmp_path: Path) -> None:
-    cache = FileCache(tmp_path)
-    assert _read(cache, "f", b"content") == b"content"
-    (tmp_path / "f").write_bytes(b"content, damaged")
-    with pytest.warns(RuntimeWarning, match="f is damaged"):
-        assert _read(cache, "f", b"again") == b"again"
-    assert _read(cache, "f", b"unused") == b"again"
-
-
-def test_cache_that_cannot_be_written_warns_once_and_works(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    cache = FileCache(tmp_path / "file" / "cache")
-    with pytest.warns(RuntimeWarning, match="compiled kernels can't be kept"):
-        assert _read(cache, "f", b"1") == b"1"
-    assert _read(cache, "g", b"2") == b"2"
-    assert _read(cache, "f", b"unused") == b"1"
-
-
-def test_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
-    contents = [bytes([i]) * 100_000 for i in range(8)]
-    start = threading.Barrier(8)
-
-    def write(content: bytes) -> None:
-        start.wait()
-        _read(FileCache(tmp_path), "f", content)
-
-    threads = [threading.Thread(target=write, args=(c,)) for c in contents]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert _read(FileCache(tmp_path), "f", b"unused") in contents
-    assert [p.name for p in tmp_path.iterdir()] == ["f"]
-
-
-def test_failure_to_make_a_file_leaves_none(tmp_path: Path) -> None:
-    def fail() -> bytes:
-        raise DeviceError("does not compile")
-
-    cache = FileCache(tmp_path)
-    with pytest.raises(DeviceError, match="does not compile"):
-        cache.get([Wanted("good", "good", lambda: b"1"), Wanted("bad", "bad", fail)])
-    assert not (tmp_path / "bad").exists()

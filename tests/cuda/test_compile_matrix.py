@@ -19,10 +19,7 @@ def nvrtc() -> Nvrtc:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize(
-    "capability",
-    [c if c in (75, 90) else pytest.param(c, marks=pytest.mark.slow) for c in CAPABILITIES],
-)
+@pytest.mark.parametrize("capability", CAPABILITIES, ids="sm_{}".format)
 def test_every_kernel_compiles_without_spills(nvrtc: Nvrtc, capability: int) -> None:
     facts = compile_all(nvrtc, capability, FileCache(KERNEL_CACHE))
     faulty = [f"{f.file} {f.kernel} for {f.arch}: {'; '.join(f.faults)}" for f in facts if f.faults]

@@ -71,11 +71,13 @@ class EmulatedDevice(Device):
         capability: int = 90,
         n_sm: int = 8,
         memory: int | None = None,
+        debug: bool = False,
     ) -> None:
         self.name = "emulated"
         self.arch = "emulated"
         self.capability = capability
         self.n_sm = n_sm
+        self.debug = debug
         self.max_shared = SHARED_BYTES[capability]
         self.main = EmulatedStream()
         host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -151,6 +153,8 @@ class EmulatedDevice(Device):
         if launch.cooperative and np.prod(launch.grid) > 16 * self.n_sm:
             raise DeviceError(f"{launch}: too many blocks to run at once")
         self._do(stream, lambda: self._run(launch), launch)
+        if self.debug and self._recording is None:
+            self._wait_for(launch)
 
     def _run(self, launch: Launch, gate: int | None = None) -> None:
         sizes = ctypes.c_uint * 3

@@ -32,14 +32,9 @@ __device__ __forceinline__ Activation<FINE> load_activations(const uint8_t* x, i
   return a;
 }
 
-// Blocks that must fit a multiprocessor. From sm_100 on, three of 8 tokens in two terms and five of MXFP4 would spill a few
-// registers.
-#if __CUDA_ARCH__ >= 1000
-constexpr int MOST_FINE = 2;
-#else
-constexpr int MOST_FINE = 3;
-#endif
-template <class Q, int N_TOK> constexpr int PER_SM = N_TOK == 1 ? 5 : N_TOK < 8 ? 4 : Q::FINE ? MOST_FINE : 3;
+// Blocks that must fit a multiprocessor. From sm_100 on, three of 8 tokens and five of MXFP4 would spill a few registers.
+template <class Q, int N_TOK>
+constexpr int PER_SM = N_TOK == 1 ? 5 : N_TOK < 8 ? 4 : __CUDA_ARCH__ >= 1000 ? 2 : 3;
 template <> constexpr int PER_SM<MXFP4, 1> = __CUDA_ARCH__ >= 1000 ? 4 : 5;
 
 // Rows unit * groups * ROWS and following; the whole block calls it, once.
