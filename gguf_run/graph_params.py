@@ -43,8 +43,9 @@ class AttentionParams:
 
     `causal`: key j is seen from position i where `i - window < j <= i`. Else every key up to the
     last position that the sequence has in the batch, where `|i - j| <= window / 2`. `window` 0 is
-    none. `scale` multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); then
-    `max_bias` > 0 takes `slope * |i - j|` from it, a slope a head (ALiBi, arXiv:2108.12409).
+    none. Causal attention with `chunk` c > 0 sees the keys from the last multiple of c on. `scale`
+    multiplies q.k; `softcap` c > 0 turns a score s into c tanh(s / c); then `max_bias` > 0 takes
+    `slope * |i - j|` from it, a slope a head (ALiBi, arXiv:2108.12409).
     """
 
     scale: float
@@ -52,6 +53,7 @@ class AttentionParams:
     softcap: float = 0.0
     causal: bool = True
     max_bias: float = 0.0
+    chunk: int = 0
 
     def slopes(self, n_head: int) -> list[float]:
         """ALiBi's slope of each head: powers of 2^(-max_bias / n) for the first n heads, n the

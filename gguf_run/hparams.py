@@ -187,7 +187,7 @@ def _n_layer(keys: Keys) -> int:
 
 
 def _check_heads(keys: Keys, n_head: tuple[int, ...], n_head_kv: tuple[int, ...]) -> None:
-    may_have_none = keys.get("ssm.state_size") is not None
+    may_have_none = max(n_head) > 0 or keys.get("ssm.state_size") is not None
     for il, (h, kv) in enumerate(zip(n_head, n_head_kv, strict=True)):
         # Layers without attention have no KV heads.
         if (h < 1 and not may_have_none) or (kv and (h < 1 or h % kv)):

@@ -434,6 +434,8 @@ def _attend(
         scores -= slopes[:, None, None] * np.abs(distance).astype(np.float32)
     if p.causal:
         hidden = (distance < 0) | (distance >= (p.window or np.inf))
+        if p.chunk:
+            hidden |= columns < (seen - seen % p.chunk)[:, None]
     else:
         half = p.window // 2 if p.window else np.inf
         hidden = (columns > seen.max()) | (np.abs(distance) > half)

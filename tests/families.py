@@ -7,6 +7,7 @@ from typing import Any
 
 from family_layers import FINE, PRE_FFN, SHARED, deepseek2, gemma4, hybrid, lfm2, minicpm3
 from family_mamba import MAMBA_FAMILIES
+from family_more import MORE_FAMILIES
 from model_maker import Variant, decoder, scaling
 
 
@@ -35,6 +36,7 @@ neox = partial(_row, "gptneox", *GPT, "fused_qkv", n_head_kv=4, n_rot=4)
 
 FAMILIES: dict[str, Variant] = {
     **MAMBA_FAMILIES,
+    **MORE_FAMILIES,
     # Mixtures of experts
     "mixtral": moe("llama", n_ff=32),
     "qwen2moe": moe(

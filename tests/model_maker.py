@@ -24,7 +24,7 @@ N_CTX_TRAIN = 512
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A tiny model. `n_ff` and `n_head_kv` may have one entry a layer.
+    """A tiny model. `n_ff`, `n_head` and `n_head_kv` may have one entry a layer.
 
     The first `n_dense` layers have no experts; `n_ff_shared` is the width of the shared ones.
     `ffn_norm` names the norm before the feed-forward, if there is one.
@@ -37,7 +37,7 @@ class Variant:
     n_embd: int = 64
     n_layer: int = 2
     n_ff: int | tuple[int, ...] = 96
-    n_head: int = 4
+    n_head: int | tuple[int, ...] = 4
     n_head_kv: int | tuple[int, ...] = 2
     head_dim: int = 16
     n_rot: int = 16
@@ -141,7 +141,7 @@ class Maker:
         w.add_layer_norm_rms_eps(1e-5)
         w.add_rope_freq_base(v.rope_base)
         w.add_rope_dimension_count(v.n_rot)
-        if v.n_head and v.head_dim * v.n_head != v.n_embd:
+        if v.n_head and (isinstance(v.n_head, tuple) or v.head_dim * v.n_head != v.n_embd):
             w.add_key_length(v.head_dim)
             w.add_value_length(v.head_dim)
         if v.n_expert:
@@ -220,7 +220,7 @@ class Maker:
 # What the tensors of a model are made of
 
 
-def _per_layer(value: int | tuple[int, ...], il: int) -> int:
+def per_layer(value: int | tuple[int, ...], il: int) -> int:
     return value[il] if isinstance(value, tuple) else value
 
 
@@ -228,6 +228,8 @@ def ends(m: Maker) -> None:
     """Embedding, final norm, head (or none: then the embedding is used) and RoPE's factors."""
     v, n_pairs = m.variant, m.variant.n_rot // 2
     m.matrix("token_embd", m.n_vocab, v.n_embd, gain=2.0 if m.has("tied") else v.n_embd**0.5)
+    if m.has("embd_norm"):
+        m.norm("token_embd_norm", v.n_embd)
     if m.has("positions"):
         m.matrix("position_embd", N_CTX_TRAIN, v.n_embd, gain=v.n_embd**0.5 / 2)
     m.norm("output_norm", v.n_embd)
@@ -245,8 +247,8 @@ def ends(m: Maker) -> None:
 def attention(m: Maker, il: int) -> None:
     """Norm, projections, q and k norms (by head, by head and element, or over all), sinks."""
     v, prefix = m.variant, f"blk.{il}.attn"
-    n_head_kv = _per_layer(v.n_head_kv, il)
-    n_q, n_kv = v.n_head * v.head_dim, n_head_kv * v.head_dim
+    n_head, n_head_kv = per_layer(v.n_head, il), per_layer(v.n_head_kv, il)
+    n_q, n_kv = n_head * v.head_dim, n_head_kv * v.head_dim
     if not m.has("only_post_norms"):
         m.norm(f"{prefix}_norm", v.n_embd)
     if m.has("second_attn_norm"):
@@ -263,7 +265,7 @@ def attention(m: Maker, il: int) -> None:
         m.vector(f"{prefix}_q_norm.weight", n_q)
         m.vector(f"{prefix}_k_norm.weight", n_kv, 2.0)
     if m.has("qk_norm_by_head"):
-        m.table(f"{prefix}_q_norm.weight", v.n_head, v.head_dim, 1.0)
+        m.table(f"{prefix}_q_norm.weight", n_head, v.head_dim, 1.0)
         m.table(f"{prefix}_k_norm.weight", n_head_kv, v.head_dim, 2.0)
     if m.has("sub_norms"):
         m.norm(f"{prefix}_sub_norm", n_q)
@@ -271,7 +273,9 @@ def attention(m: Maker, il: int) -> None:
     if m.has("attn_output_bias"):
         m.vector(f"{prefix}_output.bias", v.n_embd, 0.0)
     if m.has("sinks"):
-        m.vector(f"{prefix}_sinks.weight", v.n_head, 0.0, 1.0)
+        m.vector(f"{prefix}_sinks.weight", n_head, 0.0, 1.0)
+    if m.has("attn_gate"):
+        m.matrix(f"{prefix}_gate", n_q, v.n_embd)
     if m.has("post_norms"):
         m.norm(f"blk.{il}.post_attention_norm", v.n_embd)
 
@@ -284,7 +288,7 @@ def feed_forward(m: Maker, il: int, experts: bool = True) -> None:
     if experts and v.n_expert and il >= v.n_dense:
         routed_experts(m, il)
     else:
-        n_ff = _per_layer(v.n_ff, il)
+        n_ff = per_layer(v.n_ff, il)
         _dense(m, f"blk.{il}.ffn", n_ff // 2 if m.has("halved_ffn") else n_ff)
     if m.has("post_norms"):
         m.norm(f"blk.{il}.post_ffw_norm", v.n_embd)

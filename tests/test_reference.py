@@ -269,6 +269,7 @@ def _attention(
     last = position if p.causal else min(len(k) - 1, position + (p.window // 2 or len(k)))
     before = p.window - 1 if p.causal else p.window // 2
     first = max(0, position - before) if p.window else 0
+    first = position // p.chunk * p.chunk if p.chunk else first
     s = k[first : last + 1].astype("f8") @ q.astype("f8") * p.scale
     if p.softcap:
         s = p.softcap * np.tanh(s / p.softcap)
@@ -294,6 +295,7 @@ SLOPES = [0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]
         (AttentionParams(0.3, causal=False), True),
         (AttentionParams(0.3, causal=False, window=5), False),
         (AttentionParams(0.3, max_bias=8.0), False),
+        (AttentionParams(0.3, chunk=8), True),
         (AttentionParams(0.3, softcap=2.0, causal=False, max_bias=8.0), True),
     ],
 )

@@ -1,5 +1,5 @@
-"""Hunyuan's dense models and its mixture of experts (arXiv:2411.02265): q and k are normalised by
-head after RoPE; the experts stand beside a shared one."""
+"""Hunyuan's dense models, its mixture of experts (arXiv:2411.02265) and Maincoder: q and k are
+normalised by head after RoPE; the experts stand beside a shared one."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ def hunyuan_dense(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), _attention(b), ffn))
 
 
+@architecture("maincoder")
+def maincoder(b: Builder) -> Tensor:
+    return head(b, pre_norm(b, embed(b), _attention(b, RopeMode.NORM), ffn))
+
+
 @architecture("hunyuan-moe")
 def hunyuan_moe(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), _attention(b), hunyuan_moe_ffn))
 
 
-def _attention(b: Builder) -> Part:
-    rope, factors = rope_params(b, RopeMode.NEOX), rope_factors(b)
+def _attention(b: Builder, mode: RopeMode = RopeMode.NEOX) -> Part:
+    rope, factors = rope_params(b, mode), rope_factors(b)
 
     def attend(b: Builder, x: Tensor, il: int) -> Tensor:
         q, k, v = qkv_heads(b, x, il)

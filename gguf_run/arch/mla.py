@@ -52,8 +52,8 @@ def latent(b: Builder, whole_scores: bool) -> Latent:
     )
 
 
-def plain_latent(b: Builder) -> Latent:
-    """Heads of keys and values, RoPE over halves with LongRoPE's factors, plain scores."""
+def plain_latent(b: Builder, mode: RopeMode = RopeMode.NEOX) -> Latent:
+    """Heads of keys and values, RoPE with LongRoPE's factors if there are any, plain scores."""
     hp = b.hp
     return Latent(
         n_latent=hp.keys.integer("attention.kv_lora_rank"),
@@ -61,7 +61,7 @@ def plain_latent(b: Builder) -> Latent:
         n_rot=hp.n_rot,
         n_value=hp.head_dim_v,
         absorbed=False,
-        rope=rope_params(b, RopeMode.NEOX),
+        rope=rope_params(b, mode),
         factors=rope_factors(b),
         scores=AttentionParams(scale=hp.head_dim_k**-0.5),
     )

@@ -47,14 +47,15 @@ def router(
     return RouterParams(n_used, gating, normalise, scale or 1.0, n_group, n_group_used)
 
 
-def router_by_keys(b: Builder, gating: Gating) -> RouterParams:
-    """As `router`, with what the file says of scores and weights; `gating` where it is silent."""
+def router_by_keys(b: Builder, gating: Gating, normalise: bool = False) -> RouterParams:
+    """As `router`, with what the file says of scores and weights; `gating` and `normalise` where it
+    is silent."""
     keys = b.hp.keys
     number = keys.integer("expert_gating_func", 0, low=0, high=len(GATINGS))
     return router(
         b,
         GATINGS[number - 1] if number else gating,
-        keys.flag("expert_weights_norm", False),
+        keys.flag("expert_weights_norm", normalise),
         keys.number("expert_weights_scale", 1.0),
     )
 

@@ -1,5 +1,6 @@
 """Qwen 3 (arXiv:2505.09388): q and k are RMS-normed per head before RoPE; no biases; its mixture of
-experts, without a shared one; and the texts of Qwen3-VL."""
+experts, without a shared one; the texts of Qwen3-VL; and OpenELM (arXiv:2404.14619), whose layers
+differ in heads and width."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
 
-@architecture("qwen3", "qwen3vl")
+@architecture("qwen3", "qwen3vl", "openelm")
 def qwen3(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), ffn))
 

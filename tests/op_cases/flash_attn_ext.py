@@ -35,6 +35,7 @@ class Attention:
     scale: float = 0.0
     causal: bool = True
     max_bias: float = 0.0
+    chunk: int = 0
 
     @property
     def n_page(self) -> int:
@@ -57,7 +58,12 @@ class Attention:
             g.input("seq_ids", (n_tok,)),
             g.input("block_table", (len(self.sequences), self.n_page)),
             AttentionParams(
-                self.scale or d_k**-0.5, self.window, self.softcap, self.causal, self.max_bias
+                self.scale or d_k**-0.5,
+                self.window,
+                self.softcap,
+                self.causal,
+                self.max_bias,
+                self.chunk,
             ),
             g.weight("sinks", (n_head,), F32) if self.sinks else None,
         )
@@ -245,6 +251,16 @@ BOTH_WAYS = [
     case("both ways, wide", Attention([(0, 70)], (2, 1), (256, 256), causal=False, window=20)),
 ]
 
+CHUNKS = [
+    *(
+        case(f"chunks of {n}, {t}", several(types=(t, t), chunk=n))
+        for t in ("F16", "F32")
+        for n in (1, 7, 64, 73, 200)
+    ),
+    case("chunks, long text", Attention([(0, 200), (0, 3)], chunk=70)),
+    case("chunks, one token", Attention([(300, 1)], chunk=96)),
+]
+
 SLOPES = [
     *(
         case(f"slopes of {n} heads, {t}", several(heads=(n, kv), types=(t, t), max_bias=8.0))
@@ -259,5 +275,5 @@ SLOPES = [
 
 CASES = [
     *(*F32_CACHES, *F16_CACHES, *DECODED_CACHES, *VIEWS, *EXTREMES),
-    *(*BOTH_WAYS, *SLOPES),
+    *(*BOTH_WAYS, *CHUNKS, *SLOPES),
 ]

@@ -21,8 +21,9 @@ struct Attention {
   long long k_row_bytes, v_row_bytes;     // from one key to the next
   float scale, softcap;                   // softcap 0: none
   float max_bias;                         // of ALiBi; 0: none
-  // Position p sees the keys p + reach - window < key <= p + reach that its sequence has; window 0: all before.
-  int window, reach;
+  // Position p sees the keys p + reach - window < key <= p + reach that its sequence has; window 0: all before, or with
+  // chunk > 0 those from the last multiple of it on.
+  int window, reach, chunk;
   int n_tok, n_head, n_head_kv;
   int n_page_max, page_size;
   int rows_per_tile, n_split;
@@ -75,6 +76,11 @@ template <int ROWS> __device__ __forceinline__ Tile begin_tile(
   return t;
 }
 
+// The first key that is seen by a row whose last one is `last`; may be negative.
+__device__ __forceinline__ int first_key(const Attention& a, int last) {
+  return a.window > 0 ? last - a.window + 1 : a.chunk > 0 ? last - last % a.chunk : 0;
+}
+
 // Neighbouring rows of one sequence, and the keys that any of them sees: begin <= key < end.
 struct Segment {
   int sequence, first_row, end_row, begin, end;
@@ -114,7 +120,7 @@ template <int ROWS> __device__ __forceinline__ Segment segment_at(
   s.highest = warp_max(highest);
   s.lowest = -warp_max(-lowest);
   s.end = 1 + (a.reach > 0 ? min(s.highest, last_position(a, positions, seq_ids, t.token(first_row))) : s.highest);
-  s.begin = a.window > 0 ? max(0, s.lowest - a.window + 1) : 0;
+  s.begin = max(0, first_key(a, s.lowest));
   return s;
 }
 
@@ -135,7 +141,7 @@ __device__ __forceinline__ long long key_row(const Attention& a, const int* bloc
 }
 
 __device__ __forceinline__ bool sees(const Attention& a, const Segment& s, int last, int key) {
-  return key <= last && key < s.end && (a.window <= 0 || key > last - a.window);
+  return key <= last && key < s.end && key >= first_key(a, last);
 }
 
 // What ALiBi takes from a score.

@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
     const int highest = warp_max(max(seen[0], seen[1]));
     // Keys that every row sees: open_begin <= key < open_end.
     const bool alone = first == 0 && s.end_row >= t.n;
-    const int open_end = alone ? min(s.lowest + 1, s.end) : 0, open_begin = a.window > 0 ? s.highest + 1 - a.window : 0;
+    const int open_end = alone ? min(s.lowest + 1, s.end) : 0, open_begin = first_key(a, s.highest);
     auto copy_tile = [&](int tile) {
       if (tile < tiles.end) {
         const int key0 = tile * S::KEYS;

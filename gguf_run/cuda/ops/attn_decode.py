@@ -128,6 +128,7 @@ def _fits(out: Tensor, keys: Tensor, values: Tensor) -> bool:
     return (
         p.causal
         and not p.max_bias
+        and not p.chunk
         and keys.dtype is values.dtype
         and keys.dtype.name in CACHES
         and keys.shape == values.shape

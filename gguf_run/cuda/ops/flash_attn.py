@@ -189,6 +189,7 @@ def attention_struct(t: Tensor, c: Choice) -> bytes:
     sizes = [
         window,
         reach,
+        p.chunk,
         *q.shape[:2],
         k.shape[1],
         block_table.shape[1],
@@ -196,7 +197,7 @@ def attention_struct(t: Tensor, c: Choice) -> bytes:
         c.rows,
         c.n_split,
     ]
-    return struct.pack("<4q 3f 9i", *strides, p.scale, p.softcap, p.max_bias, *sizes)
+    return struct.pack("<4q 3f 10i 4x", *strides, p.scale, p.softcap, p.max_bias, *sizes)
 
 
 def _sight(p: AttentionParams) -> tuple[int, int]:

@@ -1,0 +1,207 @@
+"""Families that are met more rarely, or whose layers are put together in a way of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from family_layers import FINE, KV_RANK, VALUE, latent_decoder
+from model_maker import (
+    Maker,
+    Variant,
+    attention,
+    decoder,
+    ends,
+    feed_forward,
+    per_layer,
+    routed_experts,
+)
+
+EPS: dict[str, object] = {"attention.layer_norm_epsilon": 1e-5}
+ALIBI = ("norm_bias", "fused_qkv", "qkv_bias", "attn_output_bias", "ffn_bias", "plain_ffn")
+SMALL: dict[str, Any] = {"n_embd": 32, "n_ff": 32, "head_dim": 8, "n_rot": 8}
+
+
+def _row(arch: str, *parts: str, build: Any = decoder, **fields: Any) -> Variant:
+    return Variant(arch, build, parts=frozenset(parts), **fields)
+
+
+def llama4_layers(m: Maker) -> None:
+    """Every second layer has experts."""
+    ends(m)
+    for il in range(m.variant.n_layer):
+        attention(m, il)
+        feed_forward(m, il, experts=il % 2 == 1)
+
+
+def grok_layers(m: Maker) -> None:
+    """Sandwich norms by Grok's names; `both`: a dense feed-forward beside the experts."""
+    v = m.variant
+    ends(m)
+    for il in range(v.n_layer):
+        attention(m, il)
+        m.norm(f"blk.{il}.attn_output_norm", v.n_embd)
+        feed_forward(m, il)
+        if m.has("both"):
+            m.variant = replace(v, ffn_norm="")
+            feed_forward(m, il, experts=False)
+            m.variant = v
+        m.norm(f"blk.{il}.{'post_ffw_norm' if m.has('both') else 'layer_output_norm'}", v.n_embd)
+
+
+def arctic_layers(m: Maker) -> None:
+    """A dense feed-forward as wide as the layers, beside the experts."""
+    v = m.variant
+    ends(m)
+    for il in range(v.n_layer):
+        attention(m, il)
+        m.variant = replace(v, n_ff=v.n_embd)
+        feed_forward(m, il, experts=False)
+        m.variant = v
+        m.norm(f"blk.{il}.ffn_norm_exps", v.n_embd)
+        routed_experts(m, il)
+
+
+def deci_layers(m: Maker) -> None:
+    """Layers with attention, with a product in its place, with a feed-forward alone, with none."""
+    v = m.variant
+    ends(m)
+    for il in range(v.n_layer):
+        if per_layer(v.n_head_kv, il):
+            attention(m, il)
+        elif per_layer(v.n_head, il):
+            m.norm(f"blk.{il}.attn_norm", v.n_embd)
+            m.matrix(f"blk.{il}.attn_output", v.n_embd, v.n_embd)
+        if per_layer(v.n_ff, il):
+            feed_forward(m, il)
+
+
+MORE_FAMILIES: dict[str, Variant] = {
+    # ALiBi
+    "bloom": _row("bloom", *ALIBI, "embd_norm", "tied", n_head_kv=4, keys=EPS),
+    "bloom-odd-heads": _row(
+        "bloom",
+        *ALIBI,
+        "embd_norm",
+        n_embd=48,
+        n_head=6,
+        n_head_kv=6,
+        head_dim=8,
+        n_rot=8,
+        keys=EPS,
+    ),
+    "mpt": _row(
+        "mpt",
+        *("fused_qkv", "plain_ffn", "tied"),
+        n_head_kv=4,
+        keys={**EPS, "attention.max_alibi_bias": 8.0, "attention.clamp_kqv": 1.0},
+    ),
+    "mpt-positions": _row("mpt", *ALIBI, "positions", n_head_kv=4, keys=EPS, seed=1),
+    "refact": _row("refact", n_head_kv=1),
+    "jais": _row(
+        "jais",
+        *ALIBI[:-1],
+        n_head_kv=4,
+        keys={**EPS, "attention.max_alibi_bias": 8.0},
+    ),
+    "baichuan-13b": _row("baichuan", **SMALL, n_head_kv=4, n_layer=40),
+    # Experts
+    "llama4": _row(
+        "llama4",
+        build=llama4_layers,
+        n_layer=5,
+        n_expert=8,
+        n_expert_used=1,
+        n_ff_shared=32,
+        keys={**FINE, "interleave_moe_layer_step": 2},
+    ),
+    "llama4-two-experts": _row(
+        "llama4",
+        *("tied", "rope_freqs"),
+        build=llama4_layers,
+        n_layer=4,
+        n_expert=128,
+        n_expert_used=2,
+        n_ff_shared=32,
+        keys={**FINE, "interleave_moe_layer_step": 2},
+    ),
+    "grok": _row("grok", build=grok_layers, n_expert=8, n_expert_used=2, n_ff=32),
+    "grok-2": _row(
+        "grok",
+        "both",
+        build=grok_layers,
+        n_expert=8,
+        n_expert_used=2,
+        keys={
+            **FINE,
+            "embedding_scale": 12.0,
+            "logit_scale": 0.5,
+            "attention.output_scale": 0.3,
+            "attn_logit_softcapping": 20.0,
+            "router_logit_softcapping": 30.0,
+            "final_logit_softcapping": 50.0,
+        },
+    ),
+    "arctic": _row("arctic", build=arctic_layers, n_expert=8, n_expert_used=2, n_ff=32),
+    "smallthinker": _row(
+        "smallthinker",
+        seed=2,
+        n_layer=5,
+        n_expert=8,
+        keys={**FINE, "attention.sliding_window": 4096, "expert_gating_func": 2},
+    ),
+    "smallthinker-no-window": _row(
+        "smallthinker",
+        "tied",
+        n_layer=5,
+        n_expert=8,
+        keys={**FINE, "expert_gating_func": 1},
+    ),
+    "afmoe": _row(
+        "afmoe",
+        *("post_norms", "qk_norm", "attn_gate", "choice_bias"),
+        n_layer=5,
+        n_dense=1,
+        n_expert=8,
+        n_ff_shared=32,
+        keys={
+            **FINE,
+            "attention.sliding_window": 16,
+            "leading_dense_block_count": 1,
+            "expert_shared_count": 1,
+            "expert_weights_norm": True,
+            "expert_weights_scale": 2.8,
+        },
+    ),
+    # Layers that differ
+    "openelm": _row(
+        "openelm",
+        *("fused_qkv", "qk_norm", "tied"),
+        n_head=(4, 6),
+        n_head_kv=(2, 3),
+        n_ff=(64, 96),
+    ),
+    "deci": _row(
+        "deci",
+        build=deci_layers,
+        n_layer=5,
+        n_head=(4, 4, 0, 0, 4),
+        n_head_kv=(2, 0, 0, 0, 1),
+        n_ff=(96, 64, 96, 0, 32),
+    ),
+    # Others
+    "plm": _row(
+        "plm",
+        *("legacy", "direct_q", "plain_ffn", "tied"),
+        build=latent_decoder,
+        n_rot=8,
+        n_head_kv=4,
+        keys={
+            "attention.kv_lora_rank": KV_RANK,
+            "attention.key_length": 16,
+            "attention.value_length": VALUE,
+        },
+    ),
+    "maincoder": _row("maincoder", "qk_norm", "tied"),
+    "pangu-embedded": _row("pangu-embedded", "qkv_bias", "attn_output_bias"),
+}
