@@ -24,6 +24,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 class DecodeLoop(Protocol):
     """Steps of one token a sequence that feed each other on the device."""
 
+    @property
+    def n_unread(self) -> int:
+        """Steps that have been started and not read."""
+
     def begin(self, inputs: Arrays) -> None:
         """Set the inputs of the first step and what those of later ones come from: "state_spare",
         the rows (n_seq,) of recurrent states that the second step writes, and, where the plan draws
@@ -44,28 +48,25 @@ def follow(
     `drawing`: what `begin` needs to draw by a chain of samplers.
     """
     n_page_max = pages_for(seq.n_ctx)
-    n_running = 0
     try:
         loop.begin(_first_inputs(seq, token, n_page_max) | dict(drawing))
         _start(loop, seq, n_page_max)
-        n_running = 1
         for n in range(1, limit + 1):
             if n < limit and seq.n_left:
                 seq.append([UNREAD])
                 if seq.state is not None:
                     seq.state.go_on()
                 _start(loop, seq, n_page_max)
-                n_running += 1
-            if not n_running:
+            if not loop.n_unread:
                 return
             tokens, log_probs = loop.read()
-            n_running -= 1
-            if n_running:
+            if loop.n_unread:
                 seq.tokens[-1] = int(tokens[0])
             yield int(tokens[0]), float(log_probs[0])
     finally:
-        if n_running:
-            loop.read()
+        if loop.n_unread:
+            while loop.n_unread:
+                loop.read()
             seq.rollback(len(seq) - 1)
         if seq.state is not None:
             seq.state.end()
@@ -74,12 +75,11 @@ def follow(
 def _first_inputs(seq: Sequence, token: int, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
     inputs = BatchInputs()
     inputs.add(seq, [token], seq.append([token]), every_row=False)
-    spare = []
-    if seq.state is not None:
-        read, written, next_written = seq.state.begin()
-        inputs.states.append((read, written))
-        spare.append(next_written)
-    return inputs.arrays(n_page_max) | {"state_spare": np.array(spare, np.int32)}
+    if seq.state is None:
+        return inputs.arrays(n_page_max)
+    read, written, spare = seq.state.begin()
+    inputs.states.append((read, written))
+    return inputs.arrays(n_page_max) | {"state_spare": np.array([spare], np.int32)}
 
 
 def _start(loop: DecodeLoop, seq: Sequence, n_page_max: int) -> None:

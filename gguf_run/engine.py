@@ -106,19 +106,20 @@ class GraphSource:
         builder.g.output(self.build(builder))
         return builder.hidden_graph() if batch.hidden else builder.g
 
-    def drawing_graph(self, batch: BatchShape, greedy: bool) -> Graph:
-        """As `graph`, but its outputs are tokens, the likeliest ones or those that the op `sample`
-        draws, and their log probabilities."""
+    def drawing_graph(self, batch: BatchShape, op: str) -> Graph:
+        """As `graph`, but its outputs are the tokens that `op` draws ("argmax", "sample" or
+        "sample_all") and their log probabilities."""
         graph = self.graph(batch)
         logits = graph.outputs.pop()
-        if greedy:
+        if op == "argmax":
             tokens = graph.argmax(logits)
         else:
             n, n_vocab = logits.shape
             bias = graph.input("bias", (n, n_vocab), F32)
             counts = graph.input("counts", (n, n_vocab), I32)
             sampler = graph.input("sampler", (n, len(SAMPLER)), F32)
-            tokens = graph.sample(logits, bias, counts, sampler, graph.input("draw", (n, 2), I32))
+            draw = graph.input("draw", (n, 2), I32)
+            tokens = graph.sample(logits, bias, counts, sampler, draw, op)
         graph.output(tokens)
         graph.output(graph.log_prob(logits, tokens))
         return graph
@@ -138,8 +139,8 @@ class Engine:
     idle: dict[object, Callable[[], None]] = field(init=False, default_factory=dict)
     """Who keeps a sequence that nothing runs in, and what gives its room back; oldest first."""
     _ready: OrderedDict[BatchShape, Executable] = field(init=False, default_factory=OrderedDict)
-    _loops: dict[bool, DecodeLoop | None] = field(init=False, default_factory=dict)
-    """By whether all tokens are the likeliest ones; None where the backend has none."""
+    _loops: dict[str, DecodeLoop | None] = field(init=False, default_factory=dict)
+    """By the op that draws; None where the backend has none."""
 
     def __post_init__(self) -> None:
         cache = self.source.cache
@@ -254,14 +255,16 @@ class Engine:
         can_go_back = seq.state is None or seq.state.can_alternate
         if not can_go_back or not sampling.fits(n_room, limit):
             return None
-        greedy = sampling.is_greedy
-        if greedy not in self._loops:
-            plan = self.backend.plan(self.source.drawing_graph(BatchShape(1), greedy), self.fuse)
-            self._loops[greedy] = self.backend.prepare_loop(plan)
-        loop = self._loops[greedy]
-        if loop is None:
+        op = sampling.op
+        if op not in self._loops:
+            plan = self.backend.plan(self.source.drawing_graph(BatchShape(1), op), self.fuse)
+            self._loops[op] = self.backend.prepare_loop(plan)
+        loop = self._loops[op]
+        if loop is None or loop.n_unread:  # somebody else's tokens are on their way
             return None
-        drawing = {} if greedy else sampling.arrays(self.source.hp.n_vocab, n_room, limit)
+        drawing = {}
+        if op != "argmax":
+            drawing = sampling.arrays(self.source.hp.n_vocab, n_room, limit)
         return follow(loop, seq, token, limit, drawing)
 
     def close(self) -> None:

@@ -305,19 +305,19 @@ class Graph(RecurrentOps):
         return self._op("log_prob", ids.shape, (x, ids))
 
     def sample(
-        self, x: Tensor, bias: Tensor, counts: Tensor, sampler: Tensor, draw: Tensor
+        self, x: Tensor, bias: Tensor, counts: Tensor, sampler: Tensor, draw: Tensor, op: str
     ) -> Tensor:
         """Draw a token of each row of logits x (n, n_vocab) by a chain of samplers -> (n,) i32.
 
-        See `graph_ops.SAMPLER`: bias f32 and counts i32 are of x's shape; sampler (n, 8) f32; draw
-        (n, 2) i32.
+        `op` is "sample" or "sample_all", see `graph_ops.SAMPLER`: bias f32 and counts i32 are of
+        x's shape; sampler (n, 8) f32; draw (n, 2) i32.
         """
         ok = bias.shape == counts.shape == x.shape and counts.dtype is draw.dtype is I32
         ok = (
             ok and sampler.shape == (*x.shape[:1], len(SAMPLER)) and draw.shape == (*x.shape[:1], 2)
         )
-        require(ok, "sample", "a sampler's parameters", x, bias, counts, sampler, draw)
-        return self._op("sample", x.shape[:1], (x, bias, counts, sampler, draw), None, I32)
+        require(ok, op, "a sampler's parameters", x, bias, counts, sampler, draw)
+        return self._op(op, x.shape[:1], (x, bias, counts, sampler, draw), None, I32)
 
     def top_k(self, x: Tensor, k: int) -> Tensor:
         """Indices of the k largest elements of each row, largest first, lower index first among

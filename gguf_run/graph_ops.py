@@ -24,13 +24,14 @@ SAMPLER = (
     *("top_k", "min_keep", "top_p", "log_min_p"),
     *("temperature", "repeat", "frequency", "presence"),
 )
-"""What a row of the op `sample` draws by; rounding by rounding the chain of `gguf_run.sampling`.
+"""What a row of the op `sample` draws by, rounding by rounding the chain of `gguf_run.sampling`.
 
 logits + bias are penalised by counts, how often each token stands in the recent text; then come
 top-k (1 to `MAX_SAMPLED`), top-p (above 1: off) and min-p (its logarithm, -inf: off), both of which
 keep min_keep or more, the temperature, and the first candidate at which the sum of weights reaches
 u times the total; `draw` is u * 2^64 in two words, the lower first. -1 stands for a token that
-can't be drawn, the highest logit being infinite.
+can't be drawn, the highest logit being infinite. `sample_all` draws among all tokens in the order
+of their ids, without top-k, top-p and min_keep; its sums are float64 in any order.
 """
 
 MAX_SAMPLED = 256
@@ -45,7 +46,7 @@ UNARY_OPS = ("silu", "gelu", "relu", "sqr", "sigmoid", "softplus")
 OPS = (
     *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
     *("cast", "add", "mul", "scale", "softcap", "clamp", "concat"),
-    *("soft_max", "argmax", "top_k", "log_prob", "sample"),
+    *("soft_max", "argmax", "top_k", "log_prob", "sample", "sample_all"),
     *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
     *("mul_mat_id", "mul_mat_batched"),
     *("scale_by_position", "ssm_conv", "ssm_scan", "gated_delta_net", "set_states"),

@@ -1,4 +1,4 @@
-"""The reference's op `sample`; see `reference.py` and `graph_ops.SAMPLER`."""
+"""The reference's ops `sample` and `sample_all`; see `reference.py` and `graph_ops.SAMPLER`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,29 @@ from gguf_run.reference import Array, Floats, op
 def sample(
     t: Tensor, out: Array, x: Floats, bias: Floats, counts: Array, sampler: Floats, draw: Array
 ) -> None:
-    for i in range(len(x)):
-        s = SimpleNamespace(**dict(zip(SAMPLER, sampler[i], strict=True)))
+    for i, s in enumerate(_samplers(sampler)):
         with np.errstate(over="ignore"):
             logits = _penalised(x[i] + bias[i], counts[i], s)
             order = np.argsort(-logits, kind="stable")[: int(s.top_k)]
-            low, high = draw[i].view(np.uint32).tolist()
-            u = min((low + high * 2.0**32) / 2.0**64, 1 - 2.0**-53)
-            best = logits[order]
-            out[i] = -1 if np.isinf(best[0]) else order[_drawn(best, s, u)]
+            out[i] = -1
+            if not np.isinf(logits[order[0]]):
+                out[i] = order[_drawn(_truncated(logits[order], s), s, draw[i])]
+
+
+@op
+def sample_all(
+    t: Tensor, out: Array, x: Floats, bias: Floats, counts: Array, sampler: Floats, draw: Array
+) -> None:
+    for i, s in enumerate(_samplers(sampler)):
+        with np.errstate(over="ignore"):
+            logits = _penalised(x[i] + bias[i], counts[i], s)
+            top = logits.max()
+            likely = np.flatnonzero(logits >= top + s.log_min_p)
+            out[i] = -1 if np.isinf(top) else likely[_drawn(logits[likely], s, draw[i])]
+
+
+def _samplers(rows: Floats) -> list[SimpleNamespace]:
+    return [SimpleNamespace(**dict(zip(SAMPLER, row, strict=True))) for row in rows]
 
 
 def _penalised(logits: Floats, counts: Array, s: SimpleNamespace) -> Floats:
@@ -34,12 +48,12 @@ def _penalised(logits: Floats, counts: Array, s: SimpleNamespace) -> Floats:
 
 
 def _weights(logits: Floats) -> Floats:
-    weights: Floats = np.exp((logits - logits[0]).astype(np.float64)).astype(np.float32)
+    weights: Floats = np.exp((logits - logits.max()).astype(np.float64)).astype(np.float32)
     return weights
 
 
-def _drawn(logits: Floats, s: SimpleNamespace, u: float) -> int:
-    """The place among `logits`, the highest first, at which a draw of `u` ends."""
+def _truncated(logits: Floats, s: SimpleNamespace) -> Floats:
+    """The first of `logits`, the highest of which is the first, that top-p and min-p leave."""
     least = int(s.min_keep)
     if s.top_p <= 1:
         weights = _weights(logits)
@@ -48,8 +62,15 @@ def _drawn(logits: Floats, s: SimpleNamespace, u: float) -> int:
         some = reached[reached + 1 >= least]
         logits = logits[: some[0] + 1 if len(some) else None]
     likely = np.count_nonzero(logits >= logits[0] + s.log_min_p)
-    logits = logits[: max(likely, least)]
-    if not (s.temperature > 0 and np.isfinite(logits[0] / s.temperature)):
-        return 0
+    return logits[: max(likely, least)]
+
+
+def _drawn(logits: Floats, s: SimpleNamespace, words: Array) -> int:
+    """The place among `logits` at which a draw ends."""
+    best = int(logits.argmax())
+    if not (s.temperature > 0 and np.isfinite(logits[best] / s.temperature)):
+        return best
+    low, high = words.view(np.uint32).tolist()
+    u = min((low + high * 2.0**32) / 2.0**64, 1 - 2.0**-53)
     sums = np.add.accumulate(_weights(logits / s.temperature), dtype=np.float64)
     return int(np.searchsorted(sums, sums[-1] * u))

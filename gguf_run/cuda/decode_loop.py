@@ -15,11 +15,13 @@ from gguf_run.cuda.device import Buffer, Device, Event
 from gguf_run.cuda.executable import CudaExecutable
 from gguf_run.cuda.lowering import kernel_module
 from gguf_run.cuda.staging import Inputs
-from gguf_run.graph import I32, Graph, Tensor
+from gguf_run.graph import I32, Graph
 
 ADVANCE = kernel_module("advance.cu", ["advance_i32"])
 AHEAD = 2
 """Steps whose tokens may be unread."""
+OWN = ("state_spare", "draws", "recent", "history")
+"""What the inputs of later steps come from, where there are states or a chain of samplers."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -73,25 +75,21 @@ class CudaDecodeLoop:
             for name in ("block_table", "block_table_window")
             if name in inputs
         }
-        sizes = [inputs[name].n_bytes // 4 // self._n_tok for name in self._tables]
-        self._n_page_max = max(sizes, default=0)
-        self._own = Inputs(device, self._own_inputs())
+        self._own: Inputs | None = None
 
-    def _own_inputs(self) -> tuple[Tensor, ...]:
-        """What the inputs of later steps come from."""
-        g, inputs, n = Graph(), self._executable.inputs.buffers, self._n_tok
-        if "state_in" in inputs:
-            g.input("state_spare", (n,), I32)
-        if "draw" in inputs:
-            g.input("draws", (n, self._n_page_max * self._page_size, 2), I32)
-            g.input("recent", (n, self._n_page_max * self._page_size), I32)
-            g.input("history", (n, 3), I32)
-        return g.leaves
+    @property
+    def n_unread(self) -> int:
+        """Steps that have been started and not read."""
+        return len(self._unread)
 
     def begin(self, inputs: Arrays) -> None:
         """Set the inputs of the first step; all steps before must have been read."""
         assert not self._unread
         self._executable.load(inputs)
+        if self._own is None:
+            g = Graph()
+            own = [g.input(name, inputs[name].shape, I32) for name in OWN if name in inputs]
+            self._own = Inputs(self._device, own)
         self._own.send(inputs)
         for name, table in self._tables.items():
             table.content = inputs[name].copy()
@@ -119,20 +117,23 @@ class CudaDecodeLoop:
         return tokens, log_probs
 
     def _move_on(self) -> None:
+        assert self._own is not None
         buffers = {**self._executable.inputs.buffers, **self._own.buffers}
-        counts = buffers.get("counts")
-        n_vocab = 0 if counts is None else counts.n_bytes // 4 // self._n_tok
+        sizes = [
+            buffers[name].n_bytes // 4 // self._n_tok if name in buffers else 0
+            for name in ("block_table", "block_table_window", "counts", "recent")
+        ]
         self._device.launch(
             self._advance,
             -(-self._n_tok // 128),
             128,
             [
                 self._outputs[0][0],
-                *(buffers[name] for name in ("tokens", "positions", "seq_ids")),
+                *(buffers.get(name) for name in ("tokens", "positions", "seq_ids")),
                 *(buffers.get(name) for name in ("slots", "block_table")),
                 *(buffers.get(name) for name in ("slots_window", "block_table_window")),
                 *(buffers.get(name) for name in ("state_in", "state_out", "state_spare")),
                 *(buffers.get(name) for name in ("counts", "recent", "draw", "draws", "history")),
-                *(self._n_tok, self._n_page_max, self._page_size, n_vocab),
+                *(self._n_tok, max(sizes[:2]), self._page_size, *sizes[2:]),
             ],
         )

@@ -1,7 +1,7 @@
 """What of a chain a device can do by itself: its parameters, its past and its draws to come.
 
-A device draws from the candidates that top-k leaves, in one order of steps (`graph_ops.SAMPLER`).
-Any other chain is the host's.
+A device draws from the candidates that top-k leaves, or from all where neither top-k nor top-p is
+on, in one order of steps (`graph_ops.SAMPLER`). Any other chain is the host's.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ class DeviceSampling:
     rng: Mt19937 | None = None
 
     @property
-    def is_greedy(self) -> bool:
-        """Whether the likeliest token of the logits as they come is all that is asked for."""
-        return not self.sampler and not self.bias and self.rng is None
+    def op(self) -> str:
+        """The op of the graph that draws: "argmax", "sample" or "sample_all"."""
+        if self.rng is not None and "top_k" not in self.sampler:
+            return "sample_all"
+        return "sample" if self.sampler or self.bias else "argmax"
 
     def fits(self, n_room: int, limit: int) -> bool:
         """Whether `limit` tokens can be drawn with room for `n_room` recent tokens: enough for all
@@ -103,12 +105,10 @@ def device_sampling(
         recent, last_n = list(penalties.recent), params.repeat_last_n
     if isinstance(selector, Greedy):
         return DeviceSampling(sampler, bias, recent, last_n)
-    top_k = min(params.top_k, n_vocab)
-    if not isinstance(selector, Distribution) or TopK not in steps or top_k > MAX_SAMPLED:
+    truncation = _truncation(params, steps, n_vocab)
+    if not isinstance(selector, Distribution) or truncation is None:
         return None
-    sampler |= {"top_k": top_k, "min_keep": min(params.min_keep, MAX_SAMPLED)}
-    sampler |= _truncation(params, steps)
-    return DeviceSampling(sampler, bias, recent, last_n, selector.rng)
+    return DeviceSampling(sampler | truncation, bias, recent, last_n, selector.rng)
 
 
 def _penalties(p: SamplingParams) -> dict[str, float]:
@@ -119,8 +119,18 @@ def _penalties(p: SamplingParams) -> dict[str, float]:
     }
 
 
-def _truncation(p: SamplingParams, steps: Container[type[Sampler]]) -> dict[str, float]:
+def _truncation(
+    p: SamplingParams, steps: Container[type[Sampler]], n_vocab: int
+) -> dict[str, float] | None:
+    """Top-k and what follows it; None where a device can't do that."""
     found: dict[str, float] = {}
+    if TopK in steps:
+        found["top_k"] = min(p.top_k, n_vocab)
+        found["min_keep"] = min(p.min_keep, MAX_SAMPLED)
+        if found["top_k"] > MAX_SAMPLED:
+            return None
+    elif TopP in steps or (MinP in steps and p.min_keep > 1):
+        return None
     if TopP in steps:
         found["top_p"] = p.top_p
     if MinP in steps:

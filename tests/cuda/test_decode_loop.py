@@ -10,6 +10,7 @@ import pytest
 from make_gguf import write_model
 
 from gguf_run import Model
+from gguf_run.engine import Engine
 from gguf_run.kv_cache import Sequence
 
 PROMPT = [1, 20, 30, 40]
@@ -118,7 +119,7 @@ def test_layers_with_windows_get_new_pages_and_lose_old_ones(arch: str, tmp_path
     assert_same(*drawn)
 
 
-@pytest.fixture(scope="module", params=["qwen35", "qwen3next", "lfm2"])
+@pytest.fixture(scope="module", params=["qwen35", "qwen3next", "lfm2", "mamba", "falcon-h1"])
 def hybrid(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Model]:
@@ -163,3 +164,12 @@ def test_a_recurrent_state_without_a_spare_row_is_left_to_the_host(hybrid: Model
     for row in taken:
         hybrid.engine.states.give(row)
     seq.close()
+
+
+def test_a_recurrent_model_samples_the_hosts_tokens(
+    hybrid: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"seed": 1, "frequency_penalty": 0.2, "repeat_last_n": 3, "ignore_eos": True}
+    on_device = [c.token for c in hybrid.generate(PROMPT, 20, **options)]
+    monkeypatch.setattr(Engine, "follow", lambda *_: None)
+    assert on_device == [c.token for c in hybrid.generate(PROMPT, 20, **options)]

@@ -30,27 +30,26 @@ class Kernels:
 
     def __init__(self) -> None:
         self._backend = CudaBackend(None, emulated())  # type: ignore[arg-type]  # reads no file
-        self._by_size: dict[int, CudaExecutable] = {}
+        self._by_size: dict[tuple[str, int], CudaExecutable] = {}
 
     def draw(self, chain: SamplerChain, logits: Floats) -> int:
         """The token that `chain` would draw next."""
-        n_vocab = len(logits)
-        if n_vocab not in self._by_size:
-            self._by_size[n_vocab] = self._backend.prepare(self._backend.plan(_graph(n_vocab)))
-        sampling = chain.on_device()
+        sampling, n_vocab = chain.on_device(), len(logits)
         assert sampling is not None
+        # As the chain would be run where it is not the logits as they come that are asked for.
+        op = "sample" if sampling.op == "argmax" else sampling.op
+        if (op, n_vocab) not in self._by_size:
+            plan = self._backend.plan(_graph(n_vocab, op))
+            self._by_size[op, n_vocab] = self._backend.prepare(plan)
         inputs = {"logits": logits[None], **sampling.arrays(n_vocab, N_ROOM, 1)}
-        return int(self._by_size[n_vocab](inputs)[0])
+        return int(self._by_size[op, n_vocab](inputs)[0])
 
 
-def _graph(n_vocab: int) -> Graph:
-    g = Graph()
-    logits, bias = (g.input(name, (1, n_vocab), F32) for name in ("logits", "bias"))
-    counts, sampler = (
-        g.input("counts", (1, n_vocab), I32),
-        g.input("sampler", (1, len(SAMPLER)), F32),
-    )
-    g.output(g.sample(logits, bias, counts, sampler, g.input("draw", (1, 2), I32)))
+def _graph(n_vocab: int, op: str) -> Graph:
+    g, shape = Graph(), (1, n_vocab)
+    logits, bias = (g.input(name, shape, F32) for name in ("logits", "bias"))
+    counts, sampler = g.input("counts", shape, I32), g.input("sampler", (1, len(SAMPLER)), F32)
+    g.output(g.sample(logits, bias, counts, sampler, g.input("draw", (1, 2), I32), op))
     return g
 
 
@@ -78,15 +77,16 @@ def random_params(rng: np.random.Generator, n_vocab: int) -> SamplingParams:
     def some(value: Any, off: Any) -> Any:
         return value if rng.random() < 0.7 else off
 
+    among_all = rng.random() < 0.3
     tokens = rng.integers(n_vocab, size=3).tolist()
     biases = dict(zip(tokens, [rng.normal() * 5, -np.inf, rng.normal()], strict=True))
     return SamplingParams(
         seed=int(rng.integers(2**32 - 1)),
         temperature=float(some(rng.choice([0.0, 0.2, 0.8, 1.3, 4.0, 1e-38]), 0.8)),
-        top_k=int(some(rng.integers(1, MAX_SAMPLED + 1), 40)),
-        top_p=float(some(rng.uniform(0, 1), 1.0)),
+        top_k=0 if among_all else int(some(rng.integers(1, MAX_SAMPLED + 1), 40)),
+        top_p=1.0 if among_all else float(some(rng.uniform(0, 1), 1.0)),
         min_p=float(some(rng.uniform(0, 1) ** 3, 0.0)),
-        min_keep=int(some(0, rng.integers(0, 60))),
+        min_keep=0 if among_all else int(some(0, rng.integers(0, 60))),
         repeat_penalty=float(some(rng.uniform(0.7, 1.6), 1.0)),
         repeat_last_n=int(some(rng.integers(0, 40), 64)),
         frequency_penalty=float(some(0.0, rng.uniform(-1, 1))),
@@ -141,6 +141,7 @@ def test_no_token_is_drawn_where_all_are_ruled_out(kernels: Kernels) -> None:
     "options",
     [
         {"top_k": 0},
+        {"top_k": 0, "top_p": 1.0, "min_keep": 2},
         {"top_k": MAX_SAMPLED + 1},
         {"typical_p": 0.9},
         {"xtc_probability": 0.5},
@@ -164,6 +165,7 @@ CHAINS: list[dict[str, Any]] = [
     {"seed": 3, "repeat_penalty": 1.5, "repeat_last_n": 4, "frequency_penalty": 0.3},
     {"seed": 4, "presence_penalty": 2.0, "repeat_last_n": 1000, "logit_bias": {5: 3.0, 6: 4.0}},
     {"temperature": 0, "repeat_penalty": 1.3, "repeat_last_n": 80},
+    {"seed": 6, "top_k": 0, "top_p": 1.0, "frequency_penalty": 0.4},
     {"temperature": 0, "frequency_penalty": 0.5, "repeat_last_n": 81},
     {"seed": 5, "top_k": 1000, "top_p": 0.5, "temperature": 3.0, "repeat_last_n": 2},
 ]
@@ -186,6 +188,18 @@ def test_texts_drawn_on_the_device_are_the_hosts(
     assert len(on_device) == model.n_ctx - len(PROMPT) + 1
     log_probs = [[c.logprob for c in chunks] for chunks in (on_device, by_host)]
     assert np.allclose(*log_probs, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"seed": 3}, {"temperature": 0.0}], ids=str)
+def test_two_texts_side_by_side_are_what_each_is_alone(
+    tiny_llama: Path, options: dict[str, Any]
+) -> None:
+    prompts = [PROMPT, [1, 9, 8, 7]]
+    with Model(tiny_llama, device="emulated", n_ctx=80, n_parallel=2) as model:
+        alone = [[c.token for c in model.generate(p, 12, **options)] for p in prompts]
+        pairs = zip(*(model.generate(p, 12, **options) for p in prompts), strict=True)
+        together = zip(*([c.token for c in pair] for pair in pairs), strict=True)
+        assert [list(tokens) for tokens in together] == alone
 
 
 def test_a_token_that_cannot_be_drawn_ends_the_text(model: Model) -> None:

@@ -17,7 +17,7 @@ PART = 2048
 """Columns that a block of the kernel looks at."""
 
 
-def sample(n_row: int, n_col: int) -> Build:
+def sample(n_row: int, n_col: int, op: str) -> Build:
     def build(g: Graph) -> Tensor:
         return g.sample(
             g.input("x", (n_row, n_col), F32),
@@ -25,20 +25,22 @@ def sample(n_row: int, n_col: int) -> Build:
             g.input("counts", (n_row, n_col), I32),
             g.input("sampler", (n_row, len(SAMPLER)), F32),
             g.input("draw", (n_row, 2), I32),
+            op,
         )
 
     return build
 
 
-def case(name: str, n_row: int, n_col: int, x: Draw | None = None, **sampler: float) -> Case:
-    row = [{**OFF, **sampler}[field] for field in SAMPLER]
+def case(
+    name: str, n_row: int, n_col: int, x: Draw | None = None, op: str = "sample", **sampler: float
+) -> Case:
     data = {
         "x": x or normal(0, 3),
         "counts": few,
-        "sampler": values(row),
+        "sampler": values([{**OFF, **sampler}[field] for field in SAMPLER]),
         "draw": integers(-(2**31), 2**31),
     }
-    return Case(f"sample {name} {n_row}x{n_col}", sample(n_row, n_col), data)
+    return Case(f"{op} {name} {n_row}x{n_col}", sample(n_row, n_col, op), data)
 
 
 def few(rng: np.random.Generator, t: Tensor) -> Array:
@@ -74,4 +76,14 @@ CASES = [
     case("nothing allowed", 2, 400, values(NEVER), **DEFAULTS),
     case("large vocabulary", 1, 151936, **DEFAULTS),
     case("likely tokens side by side", 1, 139264, in_few_parts, top_k=250, top_p=0.9),
+    *(
+        case("alone", n_row, n_col, op="sample_all")
+        for n_row, n_col in ((1, 1), (3, 31), (2, 2049), (1, 151936))
+    ),
+    case("min_p", 8, 5000, op="sample_all", log_min_p=np.log(0.05), temperature=0.7),
+    case("penalties", 4, 5000, op="sample_all", **PENALTIES),
+    case("equal logits", 4, 5000, values(1.5), op="sample_all"),
+    case("steep rows", 4, 5000, normal(1e4, 3e4), op="sample_all", temperature=1e4),
+    case("cold", 2, 5000, op="sample_all", temperature=1e-40),
+    case("nothing allowed", 2, 400, values(NEVER), op="sample_all"),
 ]

@@ -2,10 +2,10 @@
 // becomes next[t], at the next position and in that position's slots of the paged caches; the next step reads the
 // recurrent state that this one has written, and writes the spare row
 // next, tokens, positions, seq_ids, slots, slots_window, state_in, state_out, state_spare (n_tok) i32; table,
-// table_window (n_tok, n_page_max) i32; slots, windows and states that a model lacks are null
+// table_window (n_tok, n_page_max) i32; positions, slots, windows and states that a model lacks are null
 // where a chain of samplers draws (else null): counts (n_tok, n_vocab), recent (n_tok, n_room), draw (n_tok, 2), draws
-// (n_tok, n_room, 2), history (n_tok, 3) i32, with n_room = n_page_max * page_size: recent is a ring that history[0]
-// tokens went into; the last history[1] of them are counted (0: none, above n_room: all); draw is draws[history[2]]
+// (n_tok, n_room, 2), history (n_tok, 3) i32: recent is a ring that history[0] tokens went into; the last history[1]
+// of them are counted (0: none, above n_room: all); draw is draws[history[2]]
 // grid = ceil(n_tok / 128), block = 128: a thread a token
 // latency-bound
 extern "C" __global__ void __launch_bounds__(128) advance_i32(
@@ -14,18 +14,20 @@ extern "C" __global__ void __launch_bounds__(128) advance_i32(
     int* __restrict__ slots_window, const int* __restrict__ table_window, int* __restrict__ state_in,
     int* __restrict__ state_out, int* __restrict__ state_spare, int* __restrict__ counts, int* __restrict__ recent,
     int2* __restrict__ draw, const int2* __restrict__ draws, int* __restrict__ history, int n_tok, int n_page_max,
-    int page_size, int n_vocab) {
+    int page_size, int n_vocab, int n_room) {
   const int t = blockIdx.x * 128 + threadIdx.x;
   if (t >= n_tok) return;
-  const int position = positions[t] + 1, page = position / page_size, rest = position % page_size;
   const int token = max(next[t], 0);  // -1: none could be drawn, and the host will stop
   tokens[t] = token;
-  positions[t] = position;
-  // Behind the last page there is no slot; nobody starts that step.
-  if (page < n_page_max) {
-    const long long at = (long long)seq_ids[t] * n_page_max + page;
-    if (slots) slots[t] = table[at] * page_size + rest;
-    if (slots_window) slots_window[t] = table_window[at] * page_size + rest;
+  if (positions) {
+    const int position = positions[t] + 1, page = position / page_size, rest = position % page_size;
+    positions[t] = position;
+    // Behind the last page there is no slot; nobody starts that step.
+    if (page < n_page_max) {
+      const long long at = (long long)seq_ids[t] * n_page_max + page;
+      if (slots) slots[t] = table[at] * page_size + rest;
+      if (slots_window) slots_window[t] = table_window[at] * page_size + rest;
+    }
   }
   if (state_in) {
     const int written = state_out[t];
@@ -34,8 +36,7 @@ extern "C" __global__ void __launch_bounds__(128) advance_i32(
     state_spare[t] = written;
   }
   if (counts) {
-    const int n_room = n_page_max * page_size, n_seen = history[3 * t], last_n = history[3 * t + 1];
-    const int n_drawn = history[3 * t + 2] + 1;
+    const int n_seen = history[3 * t], last_n = history[3 * t + 1], n_drawn = history[3 * t + 2] + 1;
     counts += (long long)t * n_vocab;
     recent += (long long)t * n_room;
     if (last_n > 0) {

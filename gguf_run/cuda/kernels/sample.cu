@@ -12,23 +12,11 @@
 //   grid = n_rows, block = 1024, dependent on the launch of sample_parts_f32
 //   latency-bound: sums of top_k numbers one by one
 #include "ptx.cuh"
+#include "sample.cuh"
 #include "sort.cuh"
 
-constexpr int PER_THREAD = 8, PART = 256 * PER_THREAD;
 constexpr int MAX_K = 256;  // candidates
 constexpr int NEAR = 4096;  // keys that are sorted, at most
-
-struct Sampler {  // the order of graph_ops.SAMPLER
-  float top_k, min_keep, top_p, log_min_p, temperature, repeat, frequency, presence;
-  __device__ __forceinline__ int k() const { return (int)top_k; }
-  __device__ __forceinline__ bool penalises() const { return repeat != 1 || frequency != 0 || presence != 0; }
-};
-
-__device__ __forceinline__ float penalised(float logit, int count, const Sampler& s) {
-  if (count == 0) return logit;
-  logit = logit <= 0 ? __fmul_rn(logit, s.repeat) : __fdiv_rn(logit, s.repeat);
-  return __fsub_rn(logit, __fadd_rn(__fmul_rn((float)count, s.frequency), s.presence));
-}
 
 // A key that at least k of the threads' `best` reach, and not many more of them; 0 where fewer than k have any.
 template <int N_WARPS> __device__ __forceinline__ Key reached_by(int k, Key best) {
@@ -51,17 +39,12 @@ extern "C" __global__ void __launch_bounds__(256) sample_parts_f32(
   __shared__ int n;
   pdl_trigger();
   const Sampler s = sampler[blockIdx.y];
-  const long long row = (long long)blockIdx.y * n_col;
-  x += (long long)blockIdx.y * row_stride;
+  const Logits logits = {x, bias, counts, n_col, row_stride, s};
   Key keys[PER_THREAD], best = 0;
 #pragma unroll
   for (int i = 0; i < PER_THREAD; i++) {
     const int column = blockIdx.x * PART + i * 256 + threadIdx.x;
-    keys[i] = 0;
-    if (column < n_col) {
-      const float logit = __fadd_rn(x[column], bias[row + column]);
-      keys[i] = key_of(s.penalises() ? penalised(logit, counts[row + column], s) : logit, column);
-    }
+    keys[i] = column < n_col ? key_of(logits.at(blockIdx.y, column), column) : 0;
     best = max(best, keys[i]);
   }
   if (threadIdx.x == 0) n = 0;
@@ -130,8 +113,6 @@ __device__ __forceinline__ int sort_nearest(const Kept& kept, int k, Key* near, 
   return n;
 }
 
-__device__ __forceinline__ float weight(float logit, float top) { return (float)exp((double)__fsub_rn(logit, top)); }
-
 // Sums of weights[0 .. n), padded by zeros to a multiple of 8, one addition after the other.
 template <class T> __device__ __forceinline__ T sum_in_order(const float* weights, int n) {
   T sum = 0;
@@ -189,8 +170,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) sample_draw(
   if (t < MAX_K + 8) weights[t] = t < n && t ? weight(__fdiv_rn(logits[min(t, MAX_K - 1)], s.temperature), hottest) : t == 0;
   __syncthreads();
   if (t == 0) {
-    const double u = ((double)draw[row].x + (double)draw[row].y * 4294967296.0) / 18446744073709551616.0;
-    const double target = sum_in_order<double>(weights, n) * fmin(u, 1 - 0x1p-53);
+    const double target = sum_in_order<double>(weights, n) * uniform(draw[row]);
     out[row] = column_of(near[count_until(weights, n, target, 0) - 1]);
   }
 }
