@@ -182,7 +182,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], bytes]:
 
 
 def _is_well_formed(header: Mapping[str, Any]) -> bool:
-    tokens, state = header.get("tokens"), header.get("state")
+    tokens, state = header.get("tokens"), header.get("state", "none")
     return (
         isinstance(header.get("content"), dict)
         and isinstance(tokens, list)
@@ -196,7 +196,7 @@ def _check_model(path: Path, engine: Engine, header: Mapping[str, Any]) -> None:
     """Raises `ModelError` where the state is none of this model's, with these caches."""
     for key, value in _identity(engine).items():
         found = header.get(key)
-        if key == "n_ctx" or found == value:
+        if found == value or key in ("n_ctx", "name"):
             continue
         if key.startswith("cache_type"):
             raise ModelError(
@@ -209,9 +209,10 @@ def _check_model(path: Path, engine: Engine, header: Mapping[str, Any]) -> None:
                 f"which windows have other pages than in one of {engine.n_ctx}; open the model "
                 "with that (n_ctx, -c), or remove the file"
             )
+        own, other = engine.source.hp.name or "unnamed", header.get("name") or "unnamed"
         raise ModelError(
-            f"{path}: expected a state of this model, found one of another: its {key} is "
-            f"{found!r:.80}, and this model's {value!r:.80}"
+            f"{path}: expected a state of this model ({own}), found one of another "
+            f"({other!s:.80}): its {key} is {found!r:.80}, and this model's {value!r:.80}"
         )
     n_vocab, n_tok = engine.source.hp.n_vocab, len(header["tokens"])
     if n_tok > engine.n_ctx:

@@ -141,7 +141,7 @@ def test_another_models_state_is_refused_by_its_weights(
     """The same architecture, sizes and types: another training run."""
     other = seeded(tmp_path / "other.gguf", "llama", 1)
     with Model(other, "cpu", n_ctx=256) as opened:
-        assert "found one of another: its fingerprint is" in refusal(opened, state)
+        assert "found one of another (tiny): its fingerprint is" in refusal(opened, state)
 
 
 def test_another_architectures_state_is_refused_by_name(tmp_path: Path, state: Path) -> None:
@@ -243,6 +243,15 @@ def test_a_file_that_is_no_state_is_refused(
 ) -> None:
     (tmp_path / "file").write_bytes(content)
     assert expected in refusal(model, tmp_path / "file")
+
+
+@pytest.mark.parametrize("key", ["content", "tokens", "window_first", "state", "fingerprint"])
+def test_a_header_that_lacks_an_entry_is_refused(
+    tmp_path: Path, model: Model, state: Path, key: str
+) -> None:
+    content = state.read_bytes().replace(f'"{key}"'.encode(), f'"{key[1:]}x"'.encode(), 1)
+    (tmp_path / "changed").write_bytes(content)
+    refusal(model, tmp_path / "changed")
 
 
 @settings(max_examples=60, deadline=None)
