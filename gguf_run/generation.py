@@ -134,7 +134,12 @@ def _generate(
     with kept or closing(engine.new_sequence()) as seq:
         start = perf_counter()
         timings.n_prompt, timings.n_cached = len(prompt), len(seq)
-        logits = engine.evaluate(seq, prompt[len(seq) :])[-1]
+        new = prompt[len(seq) :]
+        if kept is not None and seq.state is not None and len(new) > 1:
+            # So the state before the last token stays: from there the same prompt can go on again.
+            engine.evaluate(seq, new[:-1])
+            new = new[-1:]
+        logits = engine.evaluate(seq, new)[-1]
         timings.prompt_seconds = perf_counter() - start
         for token in prompt:
             drawer.chain.accept(token)

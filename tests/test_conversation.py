@@ -241,6 +241,19 @@ def test_models_with_a_state_or_a_window_chat_as_well(tmp_path: Path, name: str)
         assert answer.timings.n_cached > 0
 
 
+@pytest.mark.parametrize("name", ["lfm2", "qwen3next", "gemma3"])
+def test_models_with_a_state_or_a_window_regenerate_from_the_same_prompt(
+    tmp_path: Path, name: str
+) -> None:
+    write_chat_model(tmp_path / "model.gguf", name)
+    with Model(tmp_path / "model.gguf", "cpu", n_ctx=500) as model:
+        talk = Conversation(model)
+        first = [chunk.token for chunk in talk.send("the an", 9, seed=1, ignore_eos=True)]
+        answer = talk.regenerate(9, seed=1, ignore_eos=True)
+        assert [chunk.token for chunk in answer] == first
+        assert answer.timings.n_cached == answer.timings.n_prompt - 1
+
+
 def test_a_device_that_draws_tokens_itself_keeps_the_same_cache(tiny_chat: Path) -> None:
     """There the token after the last one is already running when an answer is cut short."""
     answers = []
