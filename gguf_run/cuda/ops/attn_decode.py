@@ -34,15 +34,17 @@ def _kernel(cache: str, size: int, n: int, generation: str) -> str:
 
 
 MODULES = {
-    (cache, size, generation): kernel_module(
+    (cache, size, n, generation): kernel_module(
         "attn_decode.cu",
-        [_kernel(cache, size, n, generation) for n in SETS],
+        [_kernel(cache, size, n, generation)],
         capabilities=tuning.CAPABILITIES[generation],
     )
     for cache in CACHES
     for size in HEAD_SIZES
+    for n in SETS
     for generation in (BULK, GENERIC)
 }
+"""A kernel each: they take the longest to compile of all, and a model needs one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def attn_decode(low: Lowering, step: Step) -> None:
     n_stage = min(MAX_STAGES, room // tile_bytes) if is_staged else 0
     unrotated = replace(a.out, srcs=(a.q.x, *a.out.srcs[1:]))
     low.launch(
-        MODULES[cache, a.size, generation],
+        MODULES[cache, a.size, _per_set(a), generation],
         _kernel(cache, a.size, _per_set(a), generation),
         grid=blocks,
         block=BLOCK,
