@@ -236,17 +236,20 @@ def _bytes_written(t: Tensor) -> int:
 # Text
 
 
-def format_plan(plan: Plan) -> str:
-    """The plan as a table: a step a line, then the totals."""
+def format_plan(plan: Plan, kernels: Sequence[int] = ()) -> str:
+    """The plan as a table: a step a line, with the `kernels` that it launches where they are known,
+    then the totals."""
+    counts = [f" {n:>7}" for n in kernels] or [""] * len(plan.steps)
+    title = " kernels" if kernels else ""
     lines = [
-        f"{'#':>4}  {'op':<20} {'result':<24} {'type':<5} {'read':>12} {'written':>10}"
+        f"{'#':>4}  {'op':<20}{title} {'result':<24} {'type':<5} {'read':>12} {'written':>10}"
         f" {'arena':>10}  after  <- sources"
     ]
-    for step in plan.steps:
+    for step, count in zip(plan.steps, counts, strict=True):
         out = step.outputs[-1]
         at = plan.offsets.get(out.base)
         lines.append(
-            f"{step.index:>4}  {step.op:<20} {out.shape!s:<24} {out.dtype.name:<5}"
+            f"{step.index:>4}  {step.op:<20}{count} {out.shape!s:<24} {out.dtype.name:<5}"
             f" {step.bytes_read:>12,} {step.bytes_written:>10,}"
             f" {at if at is not None else '-':>10}  {','.join(map(str, step.edges)) or '-'}"
             f"  <- {', '.join(_source(s) for s in step.inputs)}"

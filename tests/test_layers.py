@@ -48,6 +48,7 @@ LAYERS = (
     },
     {"model", "conversation", "hub"},
     {"bench", "bench_tables", "picture", "profile"},
+    {"planned"},
     {"commands", "server"},
     {"cli"},
 )

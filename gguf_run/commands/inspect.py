@@ -9,61 +9,86 @@ from typing import Any
 import click
 import numpy as np
 
-from gguf_run.arch import BatchShape, CacheShape, find_architecture
-from gguf_run.commands.model_options import ModelChoice, model_options
+from gguf_run.backends import DEVICES
 from gguf_run.commands.options import verbose_option
-from gguf_run.engine import GraphSource
-from gguf_run.fusion import FUSIONS
-from gguf_run.hparams import HParams, architecture_name
-from gguf_run.kv_cache import pages_for
-from gguf_run.loader import GGUFFile, open_gguf
-from gguf_run.plan import Plan, format_plan, make_plan
-from gguf_run.quants import quant_type
-from gguf_run.weights import WeightTable
+from gguf_run.commands.shape_options import Source, source_options
+from gguf_run.loader import GGUFFile
+from gguf_run.model import CACHE_TYPES
+from gguf_run.plan import format_plan
+from gguf_run.planned import Planned, Request, plan_model, summary
 
+_CACHE_TYPE = click.Choice(CACHE_TYPES, case_sensitive=False)
 SHOWN_ITEMS = 6
 SHOWN_CHARACTERS = 100
 
 
+def _capability(ctx: Any, param: Any, name: str | None) -> int | None:
+    if name is None:
+        return None
+    try:
+        return int(name.removeprefix("sm_"))
+    except ValueError:
+        raise click.BadParameter(f"expected a name such as sm_90, found {name}") from None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@model_options
+@source_options
 @click.option("--plan", "with_plan", is_flag=True, help="The steps of one batch.")
 @click.option(
     "--tokens", type=click.IntRange(1), default=1, show_default=True, help="Tokens of that batch."
 )
 @click.option("-c", "--ctx-size", "n_ctx", type=click.IntRange(0), default=0, help="Its context.")
+@click.option(
+    "-b",
+    "--batch-size",
+    "n_batch",
+    type=click.IntRange(0),
+    default=0,
+    help="The most tokens of any batch; 0: as usual on the device.",
+)
+@click.option("-ctk", "--cache-type-k", "type_k", type=_CACHE_TYPE, help="Type of the cached keys.")
+@click.option("-ctv", "--cache-type-v", "type_v", type=_CACHE_TYPE, help="Type of the values.")
+@click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="What to plan for; auto: the GPU if there is one.",
+)
+@click.option(
+    "--arch",
+    "capability",
+    callback=_capability,
+    metavar="SM",
+    help="Plan for a GPU of this architecture, such as sm_90, which need not be there.",
+)
 @click.option("--no-fuse", is_flag=True, help="Plan every op by itself.")
 @click.option("--json", "as_json", is_flag=True, help="Write everything as JSON.")
 @verbose_option
 def inspect(
-    model: ModelChoice,
+    source: Source,
     with_plan: bool,
     tokens: int,
-    n_ctx: int,
     no_fuse: bool,
     as_json: bool,
     verbose: bool,
+    **options: Any,
 ) -> None:
-    """Show a file's metadata and tensors, or (--plan) the steps that run it."""
-    with open_gguf(model.fetch()) as file:
-        plan = _plan(file, tokens, n_ctx, not no_fuse) if with_plan else None
+    """Show a file's metadata and tensors, or (--plan) the steps that run it.
+
+    A plan is what the device would run: with its fusions, and the kernels that each step launches.
+    """
+    with source.open() as file:
+        planned = None
+        if with_plan:
+            planned = plan_model(file, Request(n_tok=tokens, fuse=not no_fuse, **options))
         if as_json:
-            click.echo(json.dumps(_as_json(file, plan), ensure_ascii=False, indent=1))
-        elif plan is not None:
-            click.echo(format_plan(plan))
+            click.echo(json.dumps(_as_json(file, planned), ensure_ascii=False, indent=1))
+        elif planned is not None:
+            click.echo(format_plan(planned.plan, planned.kernels))
+            click.echo(summary(planned))
         else:
             _show(file)
-
-
-def _plan(file: GGUFFile, n_tok: int, n_ctx: int, fuse: bool) -> Plan:
-    source = str(file.path)
-    build = find_architecture(architecture_name(file.metadata, source), source)
-    hp = HParams.from_metadata(file.metadata, source)
-    n_ctx = n_ctx or hp.n_ctx_train
-    f16 = quant_type("F16")
-    cache = CacheShape(pages_for(n_ctx), n_ctx, f16, f16, quant_type("F32"))
-    graphs = GraphSource(build, hp, WeightTable.from_gguf(file), cache)
-    return make_plan(graphs.graph(BatchShape(n_tok)), FUSIONS if fuse else ())
 
 
 def _show(file: GGUFFile) -> None:
@@ -88,7 +113,7 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _as_json(file: GGUFFile, plan: Plan | None) -> dict[str, Any]:
+def _as_json(file: GGUFFile, planned: Planned | None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "path": _plain(str(file.path)),
         "version": file.version,
@@ -104,16 +129,19 @@ def _as_json(file: GGUFFile, plan: Plan | None) -> dict[str, Any]:
             for info in file.tensors.values()
         ],
     }
-    if plan is not None:
-        result["plan"] = _plan_as_json(plan)
+    if planned is not None:
+        result["plan"] = _plan_as_json(planned)
     return result
 
 
-def _plan_as_json(plan: Plan) -> dict[str, Any]:
+def _plan_as_json(planned: Planned) -> dict[str, Any]:
+    plan = planned.plan
+    kernels = planned.kernels or [None] * len(plan.steps)
     steps = [
         {
             "index": step.index,
             "op": step.op,
+            "kernels": n_kernel,
             "parts": [part.op for part in step.parts],
             "inputs": [t.name for t in step.inputs],
             "outputs": [
@@ -129,9 +157,14 @@ def _plan_as_json(plan: Plan) -> dict[str, Any]:
             "bytes_read": step.bytes_read,
             "bytes_written": step.bytes_written,
         }
-        for step in plan.steps
+        for step, n_kernel in zip(plan.steps, kernels, strict=True)
     ]
-    return {"steps": steps, "arena_bytes": plan.arena_bytes}
+    return {
+        "device": planned.device,
+        "steps": steps,
+        "arena_bytes": plan.arena_bytes,
+        "memory": planned.memory,
+    }
 
 
 def _plain(value: Any) -> Any:

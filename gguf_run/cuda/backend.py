@@ -8,24 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
 from gguf_run.costs import Peaks, StepTimes
 from gguf_run.cuda.decode_loop import CudaDecodeLoop
 from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
-from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Call, Lowering
+from gguf_run.cuda.lowering import LOWERINGS, Call, Lowering
 from gguf_run.cuda.peaks import measure_peaks
+from gguf_run.cuda.planning import plan_graph, workspace_bytes
 from gguf_run.cuda.room import check_room
 from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
 from gguf_run.cuda.step_times import time_steps
-from gguf_run.cuda.weights import DeviceWeights, activations_as_products_take_them
-from gguf_run.fusion import FUSIONS
+from gguf_run.cuda.weights import DeviceWeights
 from gguf_run.graph import Graph, Kind, Tensor
 from gguf_run.kv_cache import PAGE_SIZE
 from gguf_run.loader import GGUFFile
-from gguf_run.plan import Plan, make_plan
+from gguf_run.plan import Plan
 
 
 class CudaBackend:
@@ -65,15 +64,7 @@ class CudaBackend:
 
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan `graph` with this backend's fusions, activations cast as its products take them."""
-        fusions = tuple(f for f in FUSIONS if f.name in LOWERINGS) if fuse else ()
-        cast = activations_as_products_take_them(graph)
-        return make_plan(cast, fusions, self._workspace, self._accepts)
-
-    def _accepts(self, op: str, parts: tuple[Tensor, ...]) -> bool:
-        return op not in ACCEPTS or ACCEPTS[op](self.device, parts)
-
-    def _workspace(self, op: str, parts: tuple[Tensor, ...]) -> int:
-        return WORKSPACES[op](self.device, parts) if op in WORKSPACES else 0
+        return plan_graph(graph, self.device, fuse)
 
     def load(self, plans: Sequence[Plan]) -> None:
         """Put all that `plans` need onto the device: weights, caches, one arena, kernels.
@@ -102,7 +93,9 @@ class CudaBackend:
         self._compile(low.calls)
         launches = [(self._kernels[call.module][call.kernel], call) for call in low.calls]
         steps = [
-            BoundStep(step, tuple(launches[start:stop]), self._workspace(step.op, step.parts))
+            BoundStep(
+                step, tuple(launches[start:stop]), workspace_bytes(self.device, step.op, step.parts)
+            )
             for step, start, stop in zip(plan.steps, (0, *ends), ends, strict=False)
         ]
         return CudaExecutable(
