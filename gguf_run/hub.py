@@ -1,22 +1,25 @@
 """Model files from the Hugging Face hub, kept in its cache.
 
-`huggingface_hub` does the fetching: it resumes, shows a bar, and reads its own environment
-(`HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`).
+`huggingface_hub` does the fetching: it shows a bar, and reads its own environment (`HF_ENDPOINT`,
+`HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE`).
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gguf_run.errors import ModelError
+from gguf_run.hub_download import download
 
 PREFERRED = ("Q4_K_M", "Q8_0")
 """Taken where no quantisation is named, in this order, as llama.cpp does; else the first file."""
 
 SPEC = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
+_NO_PLACE = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
 
@@ -83,21 +86,27 @@ def fetch(model: HubModel, offline: bool = False) -> Path:
         if offline and not names:
             raise ModelError(f"{model.repo}: not fetched before; fetch it once without --offline")
         files = model.choose(names)
-        paths = [hf_hub_download(model.repo, name, local_files_only=offline) for name in files]
+        paths = [
+            Path(hf_hub_download(model.repo, name, local_files_only=True))
+            if offline
+            else download(model.repo, name)
+            for name in files
+        ]
     except ModelError:
         raise
     except Exception as error:  # the client's own, its HTTP library's, the file system's
         raise ModelError(_explained(model.repo, offline, error)) from error
-    return Path(paths[0])
+    return paths[0]
 
 
 def _listing(repo: str) -> list[str]:
     """The names of a repository's files; of those in the cache where the hub can't be reached."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return HfApi().list_repo_files(repo)
+        about = HfApi().model_info(repo, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        return [file.rfilename for file in about.siblings or ()]
     except HfHubHTTPError:
         raise
     except Exception:
@@ -134,6 +143,14 @@ def _explained(repo: str, offline: bool, error: Exception) -> str:
             f"{where}: no such repository, or a private one; look for its name on "
             "https://huggingface.co/models?library=gguf, or set HF_TOKEN"
         )
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        return (
+            f"{where}: can't be kept ({error.strerror}: {error.filename or 'the cache'}); "
+            "HF_HOME names another folder"
+        )
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"{where}: not allowed ({status}); log in with hf auth login, or set HF_TOKEN"
     first = str(error).strip().split("\n", 1)[0]
     found = f"{type(error).__name__}: {first}" if first else type(error).__name__
     hint = "" if offline else "; look at the network, or set HF_ENDPOINT to a mirror"

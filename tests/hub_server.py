@@ -17,12 +17,27 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class HubServer:
     """Repositories: name -> file name -> bytes. `requests` lists what was asked for.
 
-    `cut` bytes into a download the connection breaks, once.
+    `cut` bytes into a download the connection breaks, once; `stop` bytes into it nothing more comes
+    until `go_on` is set. `elsewhere`: files come from another host, which is given no token.
+    Anything asked for gets the `status`, if there is one.
     """
 
-    def __init__(self, repos: Mapping[str, Mapping[str, bytes]], cut: int | None = None) -> None:
+    def __init__(
+        self,
+        repos: Mapping[str, Mapping[str, bytes]],
+        cut: int | None = None,
+        stop: int | None = None,
+        elsewhere: bool = False,
+        status: int | None = None,
+    ) -> None:
         self.repos = repos
         self.cut = cut
+        self.stop = stop
+        self.go_on = threading.Event()
+        self.stopped = threading.Event()
+        self.elsewhere = elsewhere
+        self.status = status
+        self.tokens: list[tuple[str, str]] = []
         self.requests: list[tuple[str, str, str]] = []
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -35,6 +50,7 @@ class HubServer:
         try:
             yield self
         finally:
+            self.go_on.set()
             self._server.shutdown()
             self._server.server_close()
             thread.join()
@@ -56,6 +72,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
+        self.hub.tokens.append((path, self.headers.get("Authorization", "")))
+        if self.hub.status is not None:
+            self._send(self.hub.status, b"", {}, with_body)
+            return
+        stored = re.fullmatch(r"/stored/([^/]+/[^/]+)/(.+)", path)
+        if stored:
+            self._send_file(self.hub.repos[stored[1]][stored[2]], with_body)
+            return
         tree = re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path)
         info = re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/[^/]+)?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
@@ -70,6 +94,11 @@ class _Handler(BaseHTTPRequestHandler):
                 for n, b in files.items()
             ]
             self._send(200, json.dumps(rows).encode(), {}, with_body)
+        elif file and file[2] in files and self.hub.elsewhere:
+            data, port = files[file[2]], self.server.server_address[1]
+            there = f"http://localhost:{port}/stored/{file[1]}/{file[2]}"
+            about = {"Location": there, "X-Linked-Size": str(len(data)), "X-Repo-Commit": COMMIT}
+            self._send(302, b"", {**about, "X-Linked-ETag": f'"{_oid(data)}"'}, with_body)
         elif file and file[2] in files:
             self._send_file(files[file[2]], with_body)
         elif file:
@@ -97,10 +126,17 @@ class _Handler(BaseHTTPRequestHandler):
         if not with_body:
             return
         cut, self.hub.cut = (self.hub.cut, None) if len(body) > 4096 else (None, self.hub.cut)
+        if self.hub.stop is not None and len(body) > self.hub.stop:
+            self.wfile.write(body[: self.hub.stop])
+            self.wfile.flush()
+            self.hub.stopped.set()
+            self.hub.go_on.wait()
+            self.close_connection = True
+            return
         self.wfile.write(body if cut is None else body[:cut])
         if cut is not None:
             self.close_connection = True
 
 
 def _oid(data: bytes) -> str:
-    return hashlib.sha1(data).hexdigest()
+    return hashlib.sha256(data).hexdigest()

@@ -105,17 +105,99 @@ def test_a_model_is_fetched_once_and_then_found_without_the_hub(
 
 def test_a_broken_download_goes_on_where_it_was(tmp_path: Path) -> None:
     content = os.urandom(1 << 20) * 24
-    script = "from gguf_run.hub import HubModel, fetch; print(fetch(HubModel('me/m')))"
     with HubServer({"me/m": {"m.gguf": content}}, cut=21 << 20).running() as hub:
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env=os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), **DIRECT},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        found, _ = fetching(hub, tmp_path).communicate()
     assert [r[2] for r in hub.requests if r[2]] == ["bytes=20971520-"], "pieces of 10 MiB count"
-    assert Path(done.stdout.strip()).read_bytes() == content
+    assert Path(found.strip()).read_bytes() == content
+
+
+FETCH = "from gguf_run.hub import HubModel, fetch; print(fetch(HubModel('me/m')))"
+
+
+def fetching(hub: HubServer, home: Path, **env: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), **DIRECT, **env}
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def broken_off(tmp_path: Path) -> bytes:
+    """A file of which 20 MiB had come when the program was killed."""
+    content = os.urandom(1 << 20) * 24
+    with HubServer({"me/m": {"m.gguf": content}}, stop=21 << 20).running() as hub:
+        program = fetching(hub, tmp_path)
+        assert hub.stopped.wait(60)
+        part = next(iter(tmp_path.rglob("*.incomplete")))
+        while part.stat().st_size < 20 << 20:
+            with pytest.raises(subprocess.TimeoutExpired):
+                program.wait(0.05)
+        program.kill()
+        program.communicate()
+    return content
+
+
+def test_a_run_goes_on_where_another_was_killed(broken_off: bytes, tmp_path: Path) -> None:
+    with HubServer({"me/m": {"m.gguf": broken_off}}).running() as hub:
+        found, _ = fetching(hub, tmp_path).communicate()
+    assert [r[2] for r in hub.requests if r[0] == "GET" and r[2]] == ["bytes=20971520-"]
+    assert Path(found.strip()).read_bytes() == broken_off
+    assert not list(tmp_path.rglob("*.incomplete"))
+
+
+def test_pieces_that_do_not_fit_together_are_thrown_away(broken_off: bytes, tmp_path: Path) -> None:
+    part = next(iter(tmp_path.rglob("*.incomplete")))
+    part.write_bytes(bytes(part.stat().st_size))
+    with HubServer({"me/m": {"m.gguf": broken_off}}).running() as hub:
+        _, errors = fetching(hub, tmp_path).communicate()
+        assert "m.gguf came in pieces that do not fit together" in errors
+        found, _ = fetching(hub, tmp_path).communicate()
+    assert Path(found.strip()).read_bytes() == broken_off
+
+
+def test_what_another_run_is_fetching_is_left_alone(tmp_path: Path) -> None:
+    content = os.urandom(1 << 20) * 12
+    with HubServer({"me/m": {"m.gguf": content}}, stop=11 << 20).running() as hub:
+        first = fetching(hub, tmp_path)
+        assert hub.stopped.wait(60)
+        _, errors = fetching(hub, tmp_path).communicate()
+        assert "another gguf-run is fetching m.gguf; wait for it to end" in errors
+        hub.stop = None
+        hub.go_on.set()
+        found, _ = first.communicate()
+    assert Path(found.strip()).read_bytes() == content
+
+
+def test_a_token_is_for_the_hub_alone(tmp_path: Path) -> None:
+    repos = {"me/m": {"m.gguf": os.urandom(5000)}}
+    with HubServer(repos, elsewhere=True).running() as hub:
+        found, errors = fetching(hub, tmp_path, HF_TOKEN="hf_secret").communicate()
+    assert Path(found.strip()).read_bytes() == repos["me/m"]["m.gguf"], errors
+    assert {token for path, token in hub.tokens if "/resolve/" in path} == {"Bearer hf_secret"}
+    assert {token for path, token in hub.tokens if "/stored/" in path} == {""}
+
+
+def test_a_refusal_asks_for_a_token(tmp_path: Path) -> None:
+    with HubServer({}, status=401).running() as hub:
+        _, errors = fetching(hub, tmp_path).communicate()
+    assert "not allowed (401); log in with hf auth login, or set HF_TOKEN" in errors
+
+
+def test_a_hub_that_hangs_is_given_up(tmp_path: Path) -> None:
+    with HubServer({"me/m": {"m.gguf": b"x"}}, stop=10).running() as hub:
+        _, errors = fetching(hub, tmp_path, HF_HUB_ETAG_TIMEOUT="1").communicate(timeout=60)
+    assert "can't be fetched" in errors
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no such file there")
+def test_a_cache_that_cannot_be_written_is_said(hub: HubServer) -> None:
+    done = run(hub, Path("/dev/null"), "-hf", "me/tiny-GGUF:Q8_0")
+    assert done.returncode == 1
+    assert "HF_HOME names another folder" in done.stderr
 
 
 @pytest.mark.parametrize(

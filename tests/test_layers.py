@@ -46,7 +46,7 @@ LAYERS = (
         "backends",
         "embedding",
     },
-    {"model", "conversation", "hub"},
+    {"model", "conversation", "hub", "hub_download"},
     {"bench", "bench_tables", "picture", "profile"},
     {"planned"},
     {"commands", "server"},
