@@ -83,7 +83,7 @@ def profile(model: Model, n_prompt: int = 0, n_depth: int = 0, repetitions: int 
     shape = BatchShape(n_tok)
     plan = engine.plan(shape)
     if not n_prompt:
-        plan = engine.backend.plan(engine.source.drawing_graph(shape, greedy=True), engine.fuse)
+        plan = engine.backend.plan(engine.source.drawing_graph(shape, "argmax"), engine.fuse)
     times = engine.backend.time_steps(plan, _inputs(model, n_tok, n_depth), repetitions)
     steps = tuple(
         Timed(step.op, _weights(step), 1, seconds, step_cost(step, n_depth))

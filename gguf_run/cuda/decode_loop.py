@@ -61,14 +61,11 @@ class CudaDecodeLoop:
         self._executable = executable
         self._page_size = page_size
         self._advance = device.module(ADVANCE)["advance_i32"]
-        self._outputs: list[tuple[Buffer, npt.DTypeLike]] = [
-            (at, np.int32 if i == 0 else np.float32) for i, (_, at) in enumerate(executable.outputs)
-        ]
+        executable.after = self._move_on
         self._n_tok = executable.outputs[0][0].n_elements
-        size = 4 * self._n_tok
-        self._slots = [[device.pinned(size) for _ in self._outputs] for _ in range(AHEAD)]
-        self._free = deque(self._slots)
-        self._unread: deque[tuple[list[npt.NDArray[np.uint8]], Event]] = deque()
+        self._results = device.alloc(8 * self._n_tok)
+        self._free = deque(device.pinned(8 * self._n_tok) for _ in range(AHEAD))
+        self._unread: deque[tuple[npt.NDArray[np.uint8], Event]] = deque()
         inputs = executable.inputs.buffers
         self._tables = {
             name: Table(device, inputs[name])
@@ -99,24 +96,19 @@ class CudaDecodeLoop:
         for name, table in self._tables.items():
             table.send(tables[name])
         self._executable.start()
-        self._move_on()
         slot = self._free.popleft()
-        for pinned, (at, _) in zip(slot, self._outputs, strict=True):
-            event = self._device.download_async(pinned, at)
-        self._unread.append((slot, event))
+        self._unread.append((slot, self._device.download_async(slot, self._results)))
 
     def read(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
         """The oldest unread step's tokens and log probabilities (n_tok,)."""
         slot, event = self._unread.popleft()
         event.synchronize()
-        tokens, log_probs = (
-            pinned.view(dtype).copy()
-            for pinned, (_, dtype) in zip(slot, self._outputs, strict=True)
-        )
+        tokens, log_probs = slot.copy().reshape(2, -1)
         self._free.append(slot)
-        return tokens, log_probs
+        return tokens.view(np.int32), log_probs.view(np.float32)
 
     def _move_on(self) -> None:
+        """Keep the step's results, and make them the inputs of the next one."""
         assert self._own is not None
         buffers = {**self._executable.inputs.buffers, **self._own.buffers}
         sizes = [
@@ -128,7 +120,8 @@ class CudaDecodeLoop:
             -(-self._n_tok // 128),
             128,
             [
-                self._outputs[0][0],
+                *(at for _, at in self._executable.outputs),
+                self._results,
                 *(buffers.get(name) for name in ("tokens", "positions", "seq_ids")),
                 *(buffers.get(name) for name in ("slots", "block_table")),
                 *(buffers.get(name) for name in ("slots_window", "block_table_window")),

@@ -56,6 +56,8 @@ class CudaExecutable:
     results: Outputs
     streams: Sequence[Stream]
     use_graphs: bool
+    after: Callable[[], None] | None = None
+    """Makes launches that end each run, in the main stream; they are recorded with it."""
     _graph: Graph | None = field(default=None)
     _has_run: bool = field(default=False)
 
@@ -85,6 +87,8 @@ class CudaExecutable:
         else:
             for bound in self.steps:
                 self.launch(bound)
+            if self.after is not None:
+                self.after()
         self._has_run = True
 
     def result(self) -> npt.NDArray[Any]:
@@ -125,6 +129,8 @@ class CudaExecutable:
             ends = [self.device.record(stream) for stream in others]
             for end in ends:
                 self.device.wait(end, self.streams[0])
+            if self.after is not None:
+                self.after()
         self._graph = graph
 
     def _launch_branches(self, placements: Sequence[Placement], events: dict[int, Event]) -> None:
