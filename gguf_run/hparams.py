@@ -223,9 +223,21 @@ def _rope_scaling(keys: Keys, n_ctx_train: int) -> RopeScaling:
     )
 
 
+_NO_MODELS = {
+    "adapter": "an adapter (LoRA): merge it into its model (llama-export-lora), then open that",
+    "imatrix": "an importance matrix, which is for quantising; open the model itself",
+    "controlvector": "a control vector, which only changes a model; open the model itself",
+}
+"""Files of another kind, by `general.type` or `general.architecture`."""
+
+
 def architecture_name(metadata: Mapping[str, Any], source: str) -> str:
-    """The value of `general.architecture`; `ModelError` where there is none."""
+    """The value of `general.architecture`; `ModelError` where the file is no model."""
     arch = metadata.get("general.architecture")
+    kind = str(metadata.get("general.type"))
+    other = _NO_MODELS.get(kind) or _NO_MODELS.get(str(arch))
+    if other is not None:
+        raise ModelError(f"{source}: expected a model, found {other}")
     if not isinstance(arch, str):
         raise ModelError(
             f"{source}: key general.architecture: expected a string, found {arch!r}; "

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
 from gguf_run import cli
@@ -366,3 +368,33 @@ def test_completion_offers_files_and_options_without_a_command(
         done = run()
         assert expected in done.stdout.splitlines(), words
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"general.type": "adapter"}, "merge it into its model"),
+        ({"general.type": "imatrix"}, "an importance matrix"),
+        ({"general.architecture": "controlvector"}, "a control vector"),
+        ({"general.architecture": "zebra"}, "'zebra' is not supported"),
+    ],
+)
+@pytest.mark.parametrize("command", [[], ["inspect", "--plan"]])
+def test_a_file_that_is_no_model_says_what_it_is(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    keys: dict[str, str],
+    said: str,
+    command: list[str],
+) -> None:
+    path = tmp_path / "other.gguf"
+    writer = gguf.GGUFWriter(path, keys.get("general.architecture", "llama"))
+    if "general.type" in keys:
+        writer.add_string("general.type", keys["general.type"])
+    writer.add_tensor("a", np.zeros((4, 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert cli._run([*command, str(path), *([] if command else ["-p", "x"])]) == 1
+    assert said in capsys.readouterr().err
