@@ -293,6 +293,10 @@ class Graph(RecurrentOps):
         """exp(x) / sum(exp(x)) over the last dimension."""
         return self._op("soft_max", x.shape, (x,))
 
+    def sum_rows(self, x: Tensor) -> Tensor:
+        """The sum of each row: (..., n) -> (..., 1)."""
+        return self._op("sum_rows", (*x.shape[:-1], 1), (x,))
+
     def argmax(self, x: Tensor) -> Tensor:
         """Index of the largest element of each row, the lowest one among equals -> i32."""
         return self._op("argmax", x.shape[:-1], (x,), None, I32)
@@ -339,9 +343,9 @@ class Graph(RecurrentOps):
         require(b.shape in (a.shape, a.shape[-1:]), op, "equal shapes, or one row second", a, b)
         return self._op(op, a.shape, (a, b))
 
-    def scale(self, x: Tensor, value: float) -> Tensor:
-        """x * value."""
-        return self._op("scale", x.shape, (x,), ScaleParams(value))
+    def scale(self, x: Tensor, value: float, bias: float = 0.0) -> Tensor:
+        """x * value + bias."""
+        return self._op("scale", x.shape, (x,), ScaleParams(value, bias))
 
     def clamp(self, x: Tensor, limit: float) -> Tensor:
         """x, no less than -limit and no more than limit."""

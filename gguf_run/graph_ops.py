@@ -46,7 +46,7 @@ UNARY_OPS = ("silu", "gelu", "relu", "sqr", "sigmoid", "softplus")
 OPS = (
     *("get_rows", "set_rows", "mul_mat", "rms_norm", "norm", "rope", "flash_attn_ext"),
     *("cast", "add", "mul", "scale", "softcap", "clamp", "concat"),
-    *("soft_max", "argmax", "top_k", "log_prob", "sample", "sample_all"),
+    *("soft_max", "sum_rows", "argmax", "top_k", "log_prob", "sample", "sample_all"),
     *("moe_ids", "moe_weights", "moe_group", "moe_sum", "add_id"),
     *("mul_mat_id", "mul_mat_batched"),
     *("scale_by_position", "ssm_conv", "ssm_scan", "gated_delta_net", "set_states"),

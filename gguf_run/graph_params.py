@@ -72,9 +72,10 @@ class NormParams:
 
 @dataclass(frozen=True, slots=True)
 class ScaleParams:
-    """The factor of `scale`, the cap of `softcap` or the limit of `clamp`."""
+    """The factor of `scale`, the cap of `softcap` or the limit of `clamp`; what `scale` adds."""
 
     value: float
+    bias: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,11 @@ def soft_max(t: Tensor, out: Floats, x: Floats) -> None:
 
 
 @op
+def sum_rows(t: Tensor, out: Floats, x: Floats) -> None:
+    np.sum(x, axis=-1, keepdims=True, out=out)
+
+
+@op
 def argmax(t: Tensor, out: Array, x: Floats) -> None:
     out[...] = np.argmax(x, axis=-1)
 
@@ -214,6 +219,7 @@ def mul(t: Tensor, out: Floats, a: Floats, b: Floats) -> None:
 def scale(t: Tensor, out: Floats, x: Floats) -> None:
     assert isinstance(t.params, ScaleParams)
     np.multiply(x, np.float32(t.params.value), out=out)
+    out += np.float32(t.params.bias)
 
 
 @op

@@ -76,6 +76,35 @@ def deci_layers(m: Maker) -> None:
             feed_forward(m, il)
 
 
+def gemma3n_layers(m: Maker) -> None:
+    """Gemma 3n's tensors: its layers behind the twentieth have keys, too, which nobody reads."""
+    v, n_own, n_stream, rank = m.variant, 256, 4, 64
+    ends(m)
+    m.stack("altup_proj", n_stream - 1, v.n_embd, v.n_embd)
+    m.stack("altup_unembd_proj", n_stream - 1, v.n_embd, v.n_embd)
+    m.matrix("per_layer_token_embd", m.n_vocab, v.n_layer * n_own, gain=n_own**0.5)
+    m.matrix("per_layer_model_proj", v.n_layer * n_own, v.n_embd)
+    m.norm("per_layer_proj_norm", n_own)
+    for il in range(v.n_layer):
+        name = f"blk.{il}"
+        attention(m, il)
+        feed_forward(m, il)
+        # What layers add is small, and scores are: so many layers would be chaotic.
+        m.vector(f"{name}.attn_q_norm.weight", v.head_dim, 0.5)
+        m.vector(f"{name}.attn_k_norm.weight", v.head_dim, 0.5)
+        for norm in ("post_attention_norm", "post_ffw_norm", "laurel_post_norm", "post_norm"):
+            m.vector(f"{name}.{norm}.weight", v.n_embd, 0.2, 0.1)
+        m.matrix(f"{name}.inp_gate", n_own, v.n_embd)
+        m.matrix(f"{name}.proj", v.n_embd, n_own)
+        m.matrix(f"{name}.altup_correct_coef", n_stream, n_stream, gain=0.3)
+        m.matrix(f"{name}.altup_predict_coef", n_stream**2, n_stream, gain=0.3)
+        m.vector(f"{name}.altup_correct_scale.weight", v.n_embd)
+        m.matrix(f"{name}.altup_router", n_stream, v.n_embd, gain=20.0)
+        m.norm(f"{name}.altup_router_norm", v.n_embd)
+        m.matrix(f"{name}.laurel_l", rank, v.n_embd)
+        m.matrix(f"{name}.laurel_r", v.n_embd, rank)
+
+
 MORE_FAMILIES: dict[str, Variant] = {
     # ALiBi
     "bloom": _row("bloom", *ALIBI, "embd_norm", "tied", n_head_kv=4, keys=EPS),
@@ -190,6 +219,20 @@ MORE_FAMILIES: dict[str, Variant] = {
         n_ff=(96, 64, 96, 0, 32),
     ),
     # Others
+    "gemma3n": _row(
+        "gemma3n",
+        "tied",
+        **SMALL,
+        build=gemma3n_layers,
+        n_layer=22,
+        rope_base=1e6,
+        keys={
+            "attention.sliding_window": 16,
+            "attention.sliding_window_pattern": [il % 5 != 4 for il in range(22)],
+            "embedding_length_per_layer_input": 256,
+            "attention.shared_kv_layers": 2,
+        },
+    ),
     "plm": _row(
         "plm",
         *("legacy", "direct_q", "plain_ffn", "tied"),

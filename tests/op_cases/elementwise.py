@@ -26,6 +26,10 @@ def unary(op: str, *shape: int, value: float = -0.37) -> Build:
     return build
 
 
+def scale_and_bias(g: Graph) -> Tensor:
+    return g.scale(g.input("x", (5, 63), F32), 0.3, bias=-1.7)
+
+
 def of_slices(start: int, row: bool) -> Build:
     """Operands whose rows lie at different strides; a bias that is a slice as well."""
 
@@ -54,6 +58,7 @@ def itself(g: Graph) -> Tensor:
 
 
 CASES = [
+    Case("scale and bias", scale_and_bias),
     *(
         Case(f"{op} {'x'.join(map(str, shape))}", binary(op, *shape))
         for op in ("add", "mul")

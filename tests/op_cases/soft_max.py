@@ -1,4 +1,4 @@
-"""Softmax of rows of every length, flat, steep and far from zero."""
+"""Softmax of rows of every length, flat, steep and far from zero; and their sums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,20 @@ def of_slice(start: int) -> Build:
     return build
 
 
+def sums(*shape: int, start: int = 0) -> Build:
+    def build(g: Graph) -> Tensor:
+        x = g.input("x", (*shape[:-1], shape[-1] + start), F32)
+        return g.sum_rows(g.view(x, start, start + shape[-1]))
+
+    return build
+
+
 CASES = [
+    *(
+        Case(f"sum_rows {'x'.join(map(str, shape))}", sums(*shape), {"x": normal(1)})
+        for shape in ((1, 1), (33, 60), (2, 5, 8), (9, 260), (2, 1023), (1, 65537))
+    ),
+    *(Case(f"sum_rows of a slice at {n}", sums(9, 40, start=n), {"x": normal(1)}) for n in (8, 9)),
     *(
         Case(f"soft_max {'x'.join(map(str, shape))}", soft_max(*shape))
         for shape in (

@@ -19,9 +19,18 @@ def binary(low: Lowering, step: Step) -> None:
     launch_elementwise(low, ELEMENTWISE, out, *out.srcs)
 
 
-@lowering("scale", "softcap", "clamp")
+@lowering("scale")
+def scale(low: Lowering, step: Step) -> None:
+    """x times a factor, plus a number (elementwise.cu)."""
+    out = step.parts[0]
+    assert isinstance(out.params, ScaleParams)
+    values = (out.params.value, out.params.bias)
+    launch_elementwise(low, ELEMENTWISE, out, *out.srcs, values=values)
+
+
+@lowering("softcap", "clamp")
 def unary(low: Lowering, step: Step) -> None:
-    """x times a factor, capped, or kept within a limit (elementwise.cu)."""
+    """x capped, or kept within a limit (elementwise.cu)."""
     out = step.parts[0]
     assert isinstance(out.params, ScaleParams)
     launch_elementwise(low, ELEMENTWISE, out, *out.srcs, values=(out.params.value,))
