@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import loop_contract
 import pytest
+from loop_contract import PROMPT, assert_same, steps_by_host
 from make_gguf import write_model
 
 from gguf_run import Model
 from gguf_run.engine import Engine
-from gguf_run.kv_cache import Sequence
-
-PROMPT = [1, 20, 30, 40]
 
 
 @pytest.fixture(scope="module")
@@ -85,38 +83,9 @@ def test_a_second_loop_starts_from_its_own_sequence(model: Model) -> None:
     assert second == by_host(model, other, len(second))
 
 
-def steps_by_host(model: Model, seq: Sequence, token: int, n_tok: int) -> list[tuple[int, float]]:
-    """The likeliest tokens after `token` with their log probabilities, drawn on the host."""
-    drawn = []
-    for _ in range(n_tok):
-        logits = model.engine.forward([(seq, [token])])[-1].astype(np.float64)
-        token = int(logits.argmax())
-        drawn.append((token, float(logits[token] - np.log(np.exp(logits).sum()))))
-    return drawn
-
-
-def assert_same(found: list[tuple[int, float]], expected: list[tuple[int, float]]) -> None:
-    assert [token for token, _ in found] == [token for token, _ in expected]
-    assert np.allclose([p for _, p in found], [p for _, p in expected], atol=1e-4)
-
-
 @pytest.mark.parametrize("arch", ["gemma3", "gpt-oss"])
 def test_layers_with_windows_get_new_pages_and_lose_old_ones(arch: str, tmp_path: Path) -> None:
-    write_model(arch, tmp_path / "model.gguf")
-    prompt = [1, *(3 + 7 * i % 380 for i in range(309))]
-    with Model(tmp_path / "model.gguf", "emulated", n_ctx=512, n_batch=64) as model:
-        engine, drawn = model.engine, []
-        for on_device in (True, False):
-            seq = engine.new_sequence()
-            engine.evaluate(seq, prompt)
-            first = seq.window.first if seq.window else None
-            followers = engine.follow(seq, 5, 90) if on_device else None
-            drawn.append(list(followers or steps_by_host(model, seq, 5, 90)))
-            assert seq.window is not None
-            assert seq.window.first != first
-            seq.close()
-        assert engine.window_pool.n_free == engine.window_pool.n_page
-    assert_same(*drawn)
+    loop_contract.check_windows("emulated", arch, tmp_path)
 
 
 @pytest.fixture(scope="module", params=["qwen35", "qwen3next", "lfm2", "mamba", "falcon-h1"])
@@ -134,26 +103,7 @@ def hybrid(
 def test_a_step_too_many_is_taken_back_from_a_recurrent_state(
     hybrid: Model, n_taken: int, n_before: int
 ) -> None:
-    engine, drawn = hybrid.engine, []
-    for on_device in (True, False):
-        seq = engine.new_sequence()
-        token = int(engine.evaluate(seq, PROMPT)[-1].argmax())
-        before = steps_by_host(hybrid, seq, token, n_before)
-        token = before[-1][0] if before else token
-        if on_device:
-            followers = engine.follow(seq, token, 20)
-            assert followers is not None
-            taken = [next(followers) for _ in range(n_taken)]
-            followers.close()
-        else:
-            taken = steps_by_host(hybrid, seq, token, n_taken)
-        after = steps_by_host(hybrid, seq, taken[-1][0], 3)
-        seq.rollback(len(PROMPT))
-        again = steps_by_host(hybrid, seq, 7, 1) if len(seq) else []
-        drawn.append([*before, *taken, *after, *again])
-        seq.close()
-    assert_same(*drawn)
-    assert engine.states.n_free == engine.states.n_state
+    loop_contract.check_taking_back(hybrid, n_taken, n_before)
 
 
 def test_a_recurrent_state_without_a_spare_row_is_left_to_the_host(hybrid: Model) -> None:
