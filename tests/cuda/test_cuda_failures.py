@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emulated import KERNEL_CACHE
 
-from gguf_run.cuda import cupy_device
+from gguf_run import Model
+from gguf_run.commands.model_options import demo_model
+from gguf_run.cuda import cupy_device, emulator
 from gguf_run.cuda.cupy_device import CupyDevice
 from gguf_run.cuda.device import Kernel
+from gguf_run.cuda.emulator import EmulatedDevice
 from gguf_run.errors import DeviceError
 
 TOTAL = 1 << 30
@@ -198,3 +202,20 @@ def test_a_gpu_that_is_too_old_is_refused(
     monkeypatch.setattr(cupy_device, "find_nvrtc", lambda *_: Missing())
     with pytest.raises(DeviceError, match="found sm_86"):
         CupyDevice(tmp_path)
+
+
+def test_a_model_that_has_no_room_leaves_room_for_a_smaller_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    devices = []
+
+    def small(*options: Any, **more: Any) -> EmulatedDevice:
+        devices.append(EmulatedDevice(KERNEL_CACHE, memory=96 << 20))
+        return devices[-1]
+
+    monkeypatch.setattr(emulator, "EmulatedDevice", small)
+    with pytest.raises(DeviceError, match=r"KV cache 320.*, found 96.* MiB; lower n_ctx"):
+        Model(demo_model(), "emulated", n_ctx=1 << 17)
+    assert devices[0].memory_free == devices[0].memory_total
+    with Model(demo_model(), "emulated", n_ctx=64) as model:
+        assert len(list(model.generate("Once", max_tokens=2, temperature=0))) == 2
