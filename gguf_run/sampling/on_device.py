@@ -73,7 +73,8 @@ class DeviceSampling:
         recent[0, : len(past)] = past[:n_room]
         draws = np.zeros((1, n_room, 2), np.int32)
         if self.rng is not None:
-            draws[0, :limit] = self.rng.clone().raw_pairs(limit).view(np.int32)
+            n = min(limit, n_room)
+            draws[0, :n] = self.rng.clone().raw_pairs(n).view(np.int32)
         row = [{**_OFF, **self.sampler}[name] for name in SAMPLER]
         return {
             "sampler": np.array([row], np.float32),

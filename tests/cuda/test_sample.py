@@ -96,6 +96,16 @@ def test_texts_drawn_on_the_device_are_the_hosts(
     assert np.allclose(*log_probs, atol=1e-5)
 
 
+def test_a_full_context_ends_the_draws(model: Model) -> None:
+    chain = SamplerChain(SamplingParams(seed=1, repeat_penalty=1.1), 384)
+    seq = model.engine.new_sequence()
+    model.engine.evaluate(seq, PROMPT)
+    followers = model.engine.follow(seq, 7, 1000, chain.on_device())
+    assert followers is not None
+    assert len(list(followers)) == model.n_ctx - len(PROMPT)
+    seq.close()
+
+
 @pytest.mark.parametrize("options", [{"seed": 3}, {"temperature": 0.0}], ids=str)
 def test_two_texts_side_by_side_are_what_each_is_alone(
     tiny_llama: Path, options: dict[str, Any]
