@@ -127,12 +127,17 @@ class GraphSource:
 
 @dataclass(slots=True)
 class Engine:
-    """Runs batches; `n_batch` bounds the tokens of one step, `fuse` turns the fusions on."""
+    """Runs batches; `n_batch` bounds the tokens of one step, `fuse` turns the fusions on.
+
+    `progress`, where there is one, is called as progress("prompt", done, total) in tokens while
+    `evaluate` takes several steps.
+    """
 
     source: GraphSource
     backend: Backend
     n_batch: int
     fuse: bool = True
+    progress: Callable[[str, int, int], None] | None = None
     pool: PagePool = field(init=False)
     window_pool: PagePool = field(init=False)
     states: StatePool = field(init=False)
@@ -234,11 +239,19 @@ class Engine:
     ) -> Floats:
         """Append `tokens` (at least one) in chunks of `n_batch` -> logits of the last or of all, or
         their states as in `forward`."""
-        rows = []
-        for start in range(0, len(tokens), self.n_batch):
-            work = [(seq, tokens[start : start + self.n_batch])]
-            rows.append(self.forward(work, every_row, hidden=hidden))
-        return np.concatenate(rows) if every_row else rows[-1]
+        rows: list[Floats] = []
+        tell = self.progress if len(tokens) > self.n_batch else None
+        try:
+            for start in range(0, len(tokens), self.n_batch):
+                if tell is not None:
+                    tell("prompt", start, len(tokens))
+                work = [(seq, tokens[start : start + self.n_batch])]
+                found = self.forward(work, every_row, hidden=hidden)
+                rows = [*rows, found] if every_row else [found]
+        finally:
+            if tell is not None:
+                tell("prompt", len(tokens), len(tokens))
+        return np.concatenate(rows)
 
     def follow(
         self, seq: Sequence, token: int, limit: int, sampling: DeviceSampling | None = None

@@ -48,7 +48,8 @@ class Model:
             F32 on the CPU and for the vectors of latent attention, whose type is `cache_type_k`.
         fuse, use_graphs: turn the fusion of ops, and CUDA graphs, off to look for a fault.
         debug: wait after each kernel, so that an error names its op, kernel, shapes and grid; slow.
-        progress: called as progress(what, done, total) while the model loads.
+        progress: called as progress(what, done, total) while the model loads, and while a prompt
+            takes several steps.
 
     Raises:
         GGUFError: the file is malformed. ModelError: it can't be run. DeviceError: not there.
@@ -84,7 +85,8 @@ class Model:
         types = (cache_type_k, cache_type_v, backend.default_cache_type)
         cache = cache_shape(self.hparams, n_ctx, n_batch, *types, n_parallel)
         table = WeightTable.from_gguf(self.file)
-        self.engine = Engine(GraphSource(build, self.hparams, table, cache), backend, n_batch, fuse)
+        graphs = GraphSource(build, self.hparams, table, cache)
+        self.engine = Engine(graphs, backend, n_batch, fuse, progress)
         self.engine.warm_up()
 
     @property

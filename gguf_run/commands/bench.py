@@ -188,6 +188,7 @@ def _measure(source: Source, work: list[Workload], options: dict[str, Any]) -> l
             progress=bar,
         ) as model:
             bar.close()
+            model.engine.progress = None
             rows += run_bench(model, work, options["repetitions"], _say, n_batch)
     return rows
 

@@ -27,7 +27,16 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("grammar", "grammar_file", "json_schema", "json_schema_file", "regex"),
     ),
     "Running": (
-        *("n_ctx", "n_batch", "device", "cache_type_k", "cache_type_v", "no_fuse", "no_graph"),
+        *(
+            "n_ctx",
+            "n_batch",
+            "n_ubatch",
+            "device",
+            "cache_type_k",
+            "cache_type_v",
+            "no_fuse",
+            "no_graph",
+        ),
         "debug_kernels",
     ),
 }

@@ -13,7 +13,10 @@ from gguf_run.model import Model
 
 
 class LoadingBar:
-    """A progress bar on stderr for `Model(progress=...)`; silent where stderr is no terminal."""
+    """A progress bar on stderr for `Model(progress=...)`; silent where stderr is no terminal.
+
+    It goes away once all is done.
+    """
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
@@ -25,6 +28,8 @@ class LoadingBar:
             self._what = what
             self._bar = tqdm(total=total, desc=what, disable=None, leave=False, file=sys.stderr)
         self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
 
     def close(self) -> None:
         if self._bar is not None:
@@ -33,14 +38,16 @@ class LoadingBar:
 
 
 def open_model(path: Path, options: dict[str, Any]) -> Model:
-    """The model at `path`, by the values of `engine_options`; a bar shows it loading."""
+    """The model at `path`, by the values of `engine_options`; a bar shows it loading, and later
+    how far a long prompt has come."""
     bar = LoadingBar()
+    sizes = [n for n in (options["n_batch"], options["n_ubatch"]) if n is not None]
     try:
         return Model(
             path,
             options["device"],
             n_ctx=options["n_ctx"] or None,
-            n_batch=options["n_batch"],
+            n_batch=min(sizes, default=None),
             cache_type_k=options["cache_type_k"],
             cache_type_v=options["cache_type_v"],
             fuse=not options["no_fuse"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -99,9 +100,11 @@ def _is_chat(path: Path, options: dict[str, Any]) -> bool:
 
 def _write(generation: Generation, prompt: str) -> None:
     out = sys.stdout
+    # The prompt comes when it has been evaluated: the bar of a long one would wipe its last line.
+    first = next(generation, None)
     out.write(prompt)
     out.flush()
-    for chunk in generation:
+    for chunk in chain(() if first is None else (first,), generation):
         out.write(chunk.text)
         out.flush()
 

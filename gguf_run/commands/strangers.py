@@ -49,7 +49,6 @@ _STRANGERS = (
     Stranger("-fa --flash-attn", "attention is always fused", "maybe"),
     Stranger("-t --threads -tb --threads-batch --numa --prio --poll", _THREADS),
     Stranger("-C --cpu-mask -Cr --cpu-range --cpu-strict", _THREADS),
-    Stranger("-ub --ubatch-size", "-b is the size of a step"),
     Stranger("--mlock --mmap --no-mmap -dio --direct-io -ndio --no-direct-io", _MAPPED, "none"),
     Stranger("-lm --load-mode", _MAPPED),
     Stranger("--check-tensors", "files are always checked", "none"),
