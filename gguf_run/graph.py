@@ -43,6 +43,7 @@ from gguf_run.graph_params import (
     ScaleParams,
     TemperatureParams,
     TopKParams,
+    XieluParams,
 )
 from gguf_run.graph_recurrent import RecurrentOps
 from gguf_run.graph_tensor import Kind, Tensor, contiguous_strides, require
@@ -77,6 +78,7 @@ __all__ = [
     "TemperatureParams",
     "Tensor",
     "TopKParams",
+    "XieluParams",
     "contiguous_strides",
 ]
 
@@ -374,6 +376,10 @@ class Graph(RecurrentOps):
         """
         require(gate.shape == up.shape, "swiglu_oai", "gate and up alike", gate, up)
         return self._op("swiglu_oai", gate.shape, (gate, up), params)
+
+    def xielu(self, x: Tensor, params: XieluParams) -> Tensor:
+        """A function of each element (arXiv:2411.13010), see `XieluParams`."""
+        return self._op("xielu", x.shape, (x,), params)
 
     def unary(self, op: str, x: Tensor) -> Tensor:
         """A function of each element; `op` is one of `UNARY_OPS`."""

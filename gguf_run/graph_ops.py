@@ -52,6 +52,6 @@ OPS = (
     *("scale_by_position", "ssm_conv", "ssm_scan", "gated_delta_net", "set_states"),
     *UNARY_OPS,
     *GLU_OPS,
-    "swiglu_oai",
+    *("swiglu_oai", "xielu"),
 )
 """Every op that a backend must run (view ops are resolved by the plan)."""

@@ -128,6 +128,17 @@ class GluParams:
 
 
 @dataclass(frozen=True, slots=True)
+class XieluParams:
+    """`xielu`: for x > 0 `alpha_p x^2 + beta x`, else `alpha_n (exp(min(x, eps)) - 1 - x) + beta
+    x`."""
+
+    alpha_n: float
+    alpha_p: float
+    beta: float
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
 class TemperatureParams:
     """How `scale_by_position` grows: by `growth` times the logarithm of the number of `length`s."""
 
@@ -153,6 +164,7 @@ Params = (
     | RouterParams
     | GroupParams
     | GluParams
+    | XieluParams
     | TemperatureParams
     | DeltaParams
     | None

@@ -86,6 +86,16 @@ class Keys:
             return default
         return (self.integer(key, low=0),) * n_layer
 
+    def numbers(self, key: str, n_layer: int, default: float | None = None) -> tuple[float, ...]:
+        """One finite number a layer, from an array of at least `n_layer` or one for all."""
+        value = self.get(key)
+        if isinstance(value, np.ndarray | list):
+            items = [float(v) for v in value if isinstance(v, int | float | np.number)]
+            if len(items) < max(n_layer, len(value)) or not np.isfinite(items).all():
+                raise self._fail(f"{self.arch}.{key}", f"{n_layer} finite numbers", value)
+            return tuple(items[:n_layer])
+        return (self.number(key, default, low=-np.inf),) * n_layer
+
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:

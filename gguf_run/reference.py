@@ -31,6 +31,7 @@ from gguf_run.graph import (
     TemperatureParams,
     Tensor,
     TopKParams,
+    XieluParams,
 )
 from gguf_run.host_weight import HostWeight
 from gguf_run.quants import QuantType
@@ -329,6 +330,15 @@ def swiglu_oai(t: Tensor, out: Floats, gate: Floats, up: Floats) -> None:
     g = np.minimum(gate, np.float32(p.limit))
     u = np.clip(up, np.float32(-p.limit), np.float32(p.limit))
     np.multiply(g * sigmoid_of(np.float32(p.alpha) * g), 1 + u, out=out)
+
+
+@op
+def xielu(t: Tensor, out: Floats, x: Floats) -> None:
+    p = t.params
+    assert isinstance(p, XieluParams)
+    above, eps = np.maximum(x, 0), np.float32(p.eps)
+    below = np.where(x > 0, np.float32(0), np.expm1(np.minimum(x, eps)) - x)
+    out[...] = p.alpha_p * above * above + p.alpha_n * below + p.beta * x
 
 
 # Attention

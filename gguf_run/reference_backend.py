@@ -137,7 +137,8 @@ class _Binder:
         if t.op not in VIEW_OPS and t.base.kind is Kind.CACHE:
             return self.array(t.base)
         if t.op in VIEW_OPS:
-            return _strided(self.array(t.base), t)
+            base = self.source(t.base)
+            return _strided(base.decoded if isinstance(base, HostWeight) else base, t)
         shape, dtype = _stored_as(t)
         # Parts inside a fused step have no place in the arena: a kernel keeps them in registers.
         if t not in self.offsets:

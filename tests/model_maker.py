@@ -28,8 +28,9 @@ class Variant:
 
     The first `n_dense` layers have no experts; `n_ff_shared` is the width of the shared ones.
     `ffn_norm` names the norm before the feed-forward, if there is one.
-    `parts` names the optional tensors it has, `keys` more metadata (`<arch>.` is put before them),
-    `types` the tensor types that its matrices take in turn. `seed` picks other weights.
+    `parts` names the optional tensors it has, `keys` more metadata (`<arch>.` is put
+    before them, unless they begin with a slash), `types` the types that its matrices take in turn.
+    `seed` picks other weights.
     """
 
     arch: str
@@ -148,7 +149,7 @@ class Maker:
             w.add_expert_count(v.n_expert)
             w.add_expert_used_count(v.n_expert_used)
         for key, value in v.keys.items():
-            self._write_key(f"{v.arch}.{key}", value)
+            self._write_key(key[1:] if key.startswith("/") else f"{v.arch}.{key}", value)
 
     def _write_key(self, key: str, value: object) -> None:
         kind = gguf.GGUFValueType.get_type(value)
@@ -274,6 +275,8 @@ def attention(m: Maker, il: int) -> None:
         m.vector(f"{prefix}_output.bias", v.n_embd, 0.0)
     if m.has("sinks"):
         m.vector(f"{prefix}_sinks.weight", n_head, 0.0, 1.0)
+    if m.has("head_gate"):
+        m.matrix(f"{prefix}_gate", n_head, v.n_embd)
     if m.has("attn_gate"):
         m.matrix(f"{prefix}_gate", n_q, v.n_embd)
     if m.has("post_norms"):
