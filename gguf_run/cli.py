@@ -40,7 +40,7 @@ class DefaultGroup(click.Group):
             if not ctx.resilient_parsing:
                 self._refuse_misspelt(args[0])
             args = ["run", *args]
-        if args and args[0] in ("run", "chat") and not ctx.resilient_parsing:
+        if args and args[0] in ("run", "chat", "bench") and not ctx.resilient_parsing:
             args = [args[0], *without_strangers(args[1:], self.commands[args[0]])]
         return super().parse_args(ctx, args)
 

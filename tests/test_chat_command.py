@@ -39,7 +39,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             ["-m", "gguf_run.cli", *map(str, [args[0], *ARGS, *args[1:]])],
             env=environment(tmp_path) | variables,
             encoding="utf-8",
-            timeout=60,
+            timeout=180,
             dimensions=(24, 100),
         )
         children.append(child)
@@ -65,7 +65,7 @@ def end(child: pexpect.spawn[str]) -> int | None:
 
 def piped(*args: object, stdin: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gguf_run.cli", *map(str, args), *ARGS]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300)
 
 
 def test_a_terminal_session(start: Start, tiny_chat: Path, tmp_path: Path) -> None:
@@ -140,10 +140,12 @@ def test_ctrl_c_before_the_answer_takes_the_message_back(
     start: Start, tiny_chat: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "long.txt").write_text("the an in " * 100_000)
-    child = start("chat", tiny_chat, "-c", 400_000, "-b", 64, "-f", tmp_path / "long.txt")
-    child.expect("/help lists commands")
+    child = start("chat", tiny_chat, "-c", 400_000, "-b", 64, "-sysf", tmp_path / "long.txt")
+    say(child, "the\r")
+    child.expect(r"\x1b\[\?2004l")
+    while not child.getecho():
+        """Until then the terminal takes Ctrl-C for a key."""
     child.sendintr()
-    child.expect("the message is taken back")
     say(child, "/stats\r")
     child.expect("no answer yet")
     say(child, "/regen\r")
@@ -255,6 +257,13 @@ def test_reasoning_is_dimmed_in_a_terminal(
     child = start("chat", tiny_chat, *thinking, "-p", "the")
     child.expect(r"\x1b\[2m.*\x1b\[0m\r\n\r\n.*ok")
     assert end(child) == 0
+
+
+def test_an_answer_of_no_tokens_is_empty(tiny_chat: Path) -> None:
+    done = piped("chat", tiny_chat, "-n", 0, stdin="the\n/stats\n")
+    assert (done.returncode, done.stdout) == (0, "\n")
+    assert "generation 0 tokens" in done.stderr
+    assert "taken back" not in done.stderr
 
 
 def test_an_error_ends_a_piped_chat(tiny_chat: Path) -> None:

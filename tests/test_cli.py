@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import gguf
@@ -25,7 +24,7 @@ STORY = (
 
 def run(*args: object, stdin: str | None = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gguf_run.cli", *map(str, args)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300)
 
 
 def test_the_completion_follows_the_prompt_on_stdout(shared: Path) -> None:
@@ -183,6 +182,9 @@ def test_tokenize_shows_ids_and_pieces(shared: Path) -> None:
     ]
     found = json.loads(run("tokenize", vocab, "--stdin", "--json", stdin="Hello").stdout)
     assert [row["id"] for row in found] == [1, 15043]
+    assert json.loads(run("tokenize", "--demo", "Hello", "--ids").stdout)[0] == 1
+    assert "expected one text" in run("tokenize", "--demo", "Hello", "you").stderr
+    assert "expected one model" in run("tokenize").stderr
     assert "Total number of tokens: 2" in run("tokenize", vocab, "Hello", "--show-count").stdout
 
 
@@ -194,9 +196,8 @@ def test_ctrl_c_ends_cleanly(tiny_llama: Path) -> None:
     with subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         assert p.stdout is not None
         p.stdout.read(20)
-        time.sleep(0.1)
         p.send_signal(signal.SIGINT)
-        _, errors = p.communicate(timeout=60)
+        _, errors = p.communicate(timeout=300)
     assert p.returncode == 130
     assert "Traceback" not in errors
     assert "generation" in errors
@@ -228,6 +229,13 @@ def test_options_of_llama_cpp_that_change_nothing_are_passed_over() -> None:
     assert said.startswith("ignored -ngl, -sm: the whole model runs on one device")
     assert "-t: NumPy chooses its threads" in said
     assert "-fa, -fa: attention is always fused" in said
+
+
+def test_llama_benchs_options_are_passed_over_as_well() -> None:
+    args = ("bench", "--demo", "-p", 4, "-n", 0, "-r", 1, "--device", "cpu")
+    done = run(*args, "-ngl", 99, "-fa", "0,1", "-mmp", 0)
+    assert (done.returncode, done.stdout.count("pp4")) == (0, 1)
+    assert "ignored -ngl" in done.stderr
 
 
 def test_what_follows_an_option_is_its_value_even_if_it_looks_like_another() -> None:
@@ -285,7 +293,7 @@ def test_an_editors_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="bytes are text there")
 def test_bytes_that_are_no_text_go_out_as_they_came() -> None:
     command = [sys.executable, "-m", "gguf_run.cli", "--demo", "-n", "1", "--device", "cpu"]
-    done = subprocess.run(command, input=b"caf\xe9 \xff", capture_output=True, timeout=120)
+    done = subprocess.run(command, input=b"caf\xe9 \xff", capture_output=True, timeout=300)
     assert done.stdout.startswith(b"caf\xe9 \xff")
 
 

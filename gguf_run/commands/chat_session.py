@@ -46,10 +46,14 @@ class ChatSession:
     def run(self, first: str | None = None, single_turn: bool = False) -> None:
         """Chat until the end of the messages, `/exit`, or Ctrl-C twice; `first` is said first."""
         try:
-            if first is not None:
-                self._try(first)
             while not (single_turn and self._last is not None):
-                self._turn()
+                first, given = None, first
+                try:
+                    self._turn() if given is None else self._try(given)
+                except KeyboardInterrupt:
+                    # Between a message and its answer; all else is taken care of further in.
+                    if not self._interactive:
+                        raise
         except (EOFError, Leave):
             pass
         finally:
@@ -104,9 +108,9 @@ class ChatSession:
             _note("stopped before the answer began: the message is taken back")
 
     def _show(self, answer: Answer) -> bool:
-        """Returns whether the answer had begun when it ended, or was stopped."""
+        """Returns False where it was stopped before it began."""
         self._last = answer
-        reasoned = False
+        reasoned = broken_off = False
         interrupts = Interrupts(patient=False)
         try:
             with interrupts:
@@ -125,6 +129,7 @@ class ChatSession:
         except KeyboardInterrupt:
             if not self._interactive:
                 raise
+            broken_off = True
         finally:
             self._talk.end_answer()
             click.echo()
@@ -132,7 +137,7 @@ class ChatSession:
             raise KeyboardInterrupt
         if answer.finish_reason == "length":
             self._explain_length(answer)
-        return interrupts.patient
+        return interrupts.patient or not broken_off
 
     def _explain_length(self, answer: Answer) -> None:
         n_ctx = self._talk.n_ctx

@@ -16,8 +16,7 @@ from gguf_run.hub import SPEC, HubModel, fetch
 
 _PATH = click.Path(path_type=Path)
 
-_OPTIONS = stack(
-    click.argument("model", type=_PATH, required=False),
+named_model_options = stack(
     click.option("-m", "--model", "model_option", type=_PATH, help="The model file."),
     click.option("--demo", is_flag=True, help="Use the small model that comes with gguf-run."),
     click.option(
@@ -67,10 +66,11 @@ def model_options(command: Command) -> Callable[..., Any]:
         **options: Any,
     ) -> Any:
         paths = [path for path in (model, model_option, demo_model() if demo else None) if path]
-        choice = _chosen(paths, hf_repo, hf_file, offline)
+        choice = chosen_model(paths, hf_repo, hf_file, offline)
         return command(model=choice, **options)
 
-    return _OPTIONS(choosing)
+    argument = click.argument("model", type=_PATH, required=False)
+    return argument(named_model_options(choosing))
 
 
 def demo_model() -> Path:
@@ -101,9 +101,10 @@ def _refuse_what_is_no_file(path: Path) -> None:
         )
 
 
-def _chosen(
+def chosen_model(
     paths: list[Path], hf_repo: str | None, hf_file: str | None, offline: bool
 ) -> ModelChoice:
+    """The one model among those that a command line names; `click.UsageError` for none or more."""
     given = [*map(str, paths), *([f"-hf {hf_repo}"] if hf_repo else [])]
     if len(given) != 1:
         found = " and ".join(given) or "none"

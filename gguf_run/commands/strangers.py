@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import click
 
-SWITCH = ("on", "off", "auto", "true", "false", "enabled", "disabled", "0", "1")
+SWITCH = ("on", "off", "auto", "true", "false", "enabled", "disabled", "0", "1", "0,1", "1,0")
 """What may follow an option that may be given bare."""
 
 
@@ -50,7 +50,7 @@ _STRANGERS = (
     Stranger("-t --threads -tb --threads-batch --numa --prio --poll", _THREADS),
     Stranger("-C --cpu-mask -Cr --cpu-range --cpu-strict", _THREADS),
     Stranger("--mlock --mmap --no-mmap -dio --direct-io -ndio --no-direct-io", _MAPPED, "none"),
-    Stranger("-lm --load-mode", _MAPPED),
+    Stranger("-lm --load-mode -mmp", _MAPPED),
     Stranger("--check-tensors", "files are always checked", "none"),
     Stranger("--repack -nr --no-repack --swa-full", "layouts are chosen here", "none"),
     Stranger("-kvu --kv-unified -no-kvu --no-kv-unified", "there is one sequence", "none"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gguf_run.commands.model_options import chosen_model, demo_model, named_model_options
 from gguf_run.commands.options import verbose_option
 from gguf_run.tokenizer import Tokenizer
 
@@ -15,9 +16,8 @@ COLOURS = ("cyan", "yellow", "green", "magenta", "white")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.argument("text", required=False)
-@click.option("-m", "--model", "model_option", type=click.Path(path_type=Path), help="The model.")
+@click.argument("words", type=click.Path(), nargs=-1, metavar="[MODEL] [TEXT]")
+@named_model_options
 @click.option("-p", "--prompt", help="The text.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the text from standard input.")
 @click.option("--ids", is_flag=True, help="Write the ids alone, as a list.")
@@ -27,9 +27,12 @@ COLOURS = ("cyan", "yellow", "green", "magenta", "white")
 @click.option("--show-count", is_flag=True, help="Write the number of tokens at the end.")
 @verbose_option
 def tokenize(
-    model: Path | None,
-    text: str | None,
+    words: tuple[str, ...],
     model_option: Path | None,
+    demo: bool,
+    hf_repo: str | None,
+    hf_file: str | None,
+    offline: bool,
     prompt: str | None,
     from_stdin: bool,
     ids: bool,
@@ -40,13 +43,12 @@ def tokenize(
     verbose: bool,
 ) -> None:
     """Show the tokens of a text; MODEL may be a vocabulary alone."""
-    if model_option is not None:
-        # Then the first argument, if any, is the text.
-        text = str(model) if text is None and model is not None else text
-        model = model_option
-    if model is None:
-        raise click.UsageError("expected a model: gguf-run tokenize MODEL TEXT")
-    given = [t for t in (text, prompt, sys.stdin.read() if from_stdin else None) if t is not None]
+    paths = [path for path in (model_option, demo_model() if demo else None) if path]
+    texts = list(words)
+    if texts and not paths and not hf_repo:
+        paths.append(Path(texts.pop(0)))
+    model = chosen_model(paths, hf_repo, hf_file, offline).fetch()
+    given = [t for t in (*texts, prompt, sys.stdin.read() if from_stdin else None) if t is not None]
     if len(given) != 1:
         raise click.UsageError(f"expected one text (TEXT, -p or --stdin), found {len(given)}")
     tokenizer = Tokenizer.from_gguf(model)
