@@ -19,8 +19,11 @@ from gguf_run.structured.grammar_limits import check_limits
 from gguf_run.structured.json_schema import place_of, read_schema
 from gguf_run.structured.lark import write_lark
 from gguf_run.structured.lexemes import cut
+from gguf_run.structured.negation import InexactError
 from gguf_run.structured.replies import ReplyPlan, write_reply
+from gguf_run.structured.rewriting import rewritten
 from gguf_run.structured.schema_limits import Schema
+from gguf_run.structured.schema_limits import check_limits as check_schema_limits
 from gguf_run.structured.simplify import simplify
 from gguf_run.structured.spelling import Spelling, json_rule
 from gguf_run.tokenizer import Tokenizer
@@ -136,10 +139,13 @@ class ConstraintFactory:
                 f"JSON schema, at {place_of(error, data, self._schema_error)}: expected a schema "
                 f"that can be followed, found: {error}"
             )
-        return data
+        return _for_engine(data)
 
     def _schema_error(self, schema: Schema) -> str:
-        grammar = f"{_HEADER}start: {json_rule(schema)}"
+        try:
+            grammar = f"{_HEADER}start: {json_rule(_for_engine(schema))}"
+        except InexactError as error:
+            return str(error)
         return _reason(ll.LLMatcher.validate_grammar(grammar, self._tokens))
 
     def _constraint(self, what: str, grammar: str) -> Constraint:
@@ -151,6 +157,13 @@ class ConstraintFactory:
         if not constraint.is_complete:
             constraint.mask()  # Tells now of texts that there are none of.
         return constraint
+
+
+def _for_engine(schema: Schema) -> Schema:
+    """The schema in the engine's keywords; `InexactError` where they can't say it."""
+    plain = rewritten(json.loads(json.dumps(schema)))
+    check_schema_limits(plain)
+    return plain
 
 
 def _gbnf_rules(grammar: str) -> str:

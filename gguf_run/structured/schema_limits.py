@@ -24,7 +24,14 @@ MAX_MULTIPLE = 20_000
 """The engine has a state for each remainder, of all `multipleOf`s together and without their
 decimal point; a million of them take it 2 s and 100 MB (llguidance 1.9.1, one core)."""
 
-_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_BY_NAME = (
+    "properties",
+    "patternProperties",
+    "$defs",
+    "definitions",
+    "dependentSchemas",
+    "dependencies",
+)
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _ONE = (
     *("items", "additionalProperties", "additionalItems", "propertyNames", "contains"),
