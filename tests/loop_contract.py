@@ -31,7 +31,7 @@ def assert_same(found: list[tuple[int, float]], expected: list[tuple[int, float]
 def check_windows(device: str, arch: str, folder: Path) -> None:
     """Layers with windows get new pages and lose old ones while the device draws."""
     write_model(arch, folder / "model.gguf")
-    prompt = [1, *(3 + 7 * i % 380 for i in range(309))]
+    prompt = [1, *(3 + 7 * i % 380 for i in range(325))]
     with Model(folder / "model.gguf", device, n_ctx=512, n_batch=64) as model:
         engine, drawn = model.engine, []
         for on_device in (True, False):
@@ -40,11 +40,11 @@ def check_windows(device: str, arch: str, folder: Path) -> None:
             assert seq.window is not None
             first = seq.window.first
             if on_device:
-                followers = engine.follow(seq, 5, 90)
+                followers = engine.follow(seq, 5, 64)
                 assert followers is not None
                 drawn.append(list(followers))
             else:
-                drawn.append(steps_by_host(model, seq, 5, 90))
+                drawn.append(steps_by_host(model, seq, 5, 64))
             assert seq.window.first != first
             seq.close()
         assert engine.window_pool.n_free == engine.window_pool.n_page
