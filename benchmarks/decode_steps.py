@@ -2,7 +2,7 @@
 
     python benchmarks/decode_steps.py --models qwen3-4b,llama-8b --type Q4_0 --sweep
 
-Weights are made on the device in a real model's shapes: nothing is read from files. A kind of step
+Weights are made on the device in a real model's shapes (`gguf_run/shapes.py`). A kind of step
 is timed alone, all layers' steps of that kind after one another; then all steps in order. `--sweep`
 changes one number of one kind's row of the tuning table after the other and keeps what makes the
 whole step faster. The share is that of `--peak` terabytes a second.
@@ -14,12 +14,14 @@ import argparse
 import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from gguf_run.arch import BatchShape, CacheShape, find_architecture
+from gguf_run.costs import total_cost
 from gguf_run.cuda import tuning
 from gguf_run.cuda.backend import CudaBackend
 from gguf_run.cuda.device import Buffer, Device, Module
@@ -27,108 +29,44 @@ from gguf_run.cuda.lowering import LOWERINGS, Call, Lowering
 from gguf_run.cuda.select import open_device
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.weights import resident_bytes
-from gguf_run.graph import F32, AttentionParams, Graph, Kind, RopeMode, RopeParams, Tensor
-from gguf_run.kv_cache import PAGE_SIZE, pages_for
+from gguf_run.engine import GraphSource
+from gguf_run.graph import Graph, Kind, Tensor
+from gguf_run.hparams import HParams
+from gguf_run.kv_cache import pages_for
 from gguf_run.plan import Step
-from gguf_run.quants import QuantType, quant_type
+from gguf_run.quants import quant_type
+from gguf_run.random_model import random_model
+from gguf_run.weights import WeightTable
 
 REPLAYS = 15
 NOISE_BYTES = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A dense decoder: layers, embedding, feed-forward, heads, KV heads, head size, vocabulary."""
-
-    n_layer: int
-    n_embd: int
-    n_ff: int
-    n_head: int
-    n_kv: int
-    head: int
-    n_vocab: int
-    head_norms: bool = False
-    biases: bool = False
-
-
-SHAPES = {
-    "tiny": Shape(2, 256, 512, 4, 2, 64, 512, head_norms=True),
-    "qwen2.5-0.5b": Shape(24, 896, 4864, 14, 2, 64, 151936, biases=True),
-    "qwen3-0.6b": Shape(28, 1024, 3072, 16, 8, 128, 151936, True),
-    "llama-1b": Shape(16, 2048, 8192, 32, 8, 64, 128256),
-    "qwen3-4b": Shape(36, 2560, 9728, 32, 8, 128, 151936, True),
-    "llama-8b": Shape(32, 4096, 14336, 32, 8, 128, 128256),
-}
-
-
-class Model:
-    """The graph of one token at `depth` tokens, as the architectures build it."""
-
-    def __init__(self, shape: Shape, dtype: str, cache: str, depth: int) -> None:
-        self.s, self.dtype, self.cache = shape, quant_type(dtype), quant_type(cache)
-        # Files of 4-bit types keep the table in six bits.
-        self.table = quant_type("Q6_K" if dtype in ("Q4_0", "Q4_K") else dtype)
-        self.g = g = Graph()
-        self.positions, self.slots = g.input("positions", (1,)), g.input("slots", (1,))
-        self.n_page = pages_for(depth + 1)
-        self.block_table = g.input("block_table", (1, self.n_page))
-        self.seq_ids = g.input("seq_ids", (1,))
-        table = g.weight("table", (shape.n_vocab, shape.n_embd), self.table)
-        x = g.get_rows(table, g.input("tokens", (1,)))
-        for i in range(shape.n_layer):
-            x = self._layer(i, x)
-        logits = g.mul_mat(table, self._norm("norm", x))
-        g.output(g.argmax(logits))
-
-    def _weight(self, name: str, *shape: int, dtype: QuantType = F32) -> Tensor:
-        return self.g.weight(name, shape, dtype)
-
-    def _norm(self, name: str, x: Tensor) -> Tensor:
-        return self.g.mul(self.g.rms_norm(x, 1e-6), self._weight(name, x.shape[-1]))
-
-    def _linear(self, name: str, x: Tensor, n_out: int, bias: bool = False) -> Tensor:
-        y = self.g.mul_mat(self._weight(name, n_out, x.shape[1], dtype=self.dtype), x)
-        return self.g.add(y, self._weight(f"{name}.bias", n_out)) if bias else y
-
-    def _heads(self, name: str, x: Tensor, norm: bool) -> Tensor:
-        s = self.s
-        heads = self.g.reshape(x, 1, x.shape[1] // s.head, s.head)
-        return self._norm(name, heads) if norm else heads
-
-    def _layer(self, i: int, x: Tensor) -> Tensor:
-        s, g = self.s, self.g
-        h = self._norm(f"{i}.attn_norm", x)
-        q, k, v = (
-            self._linear(f"{i}.{name}", h, n * s.head, s.biases)
-            for name, n in (("q", s.n_head), ("k", s.n_kv), ("v", s.n_kv))
-        )
-        rope = RopeParams(RopeMode.NEOX, s.head, 1e6)
-        q, k, v = (
-            self._heads(f"{i}.{name}_norm", t, s.head_norms and name != "v")
-            for name, t in (("q", q), ("k", k), ("v", v))
-        )
-        q, k = g.rope(q, self.positions, rope), g.rope(k, self.positions, rope)
-        shape = (self.n_page, s.n_kv, PAGE_SIZE, s.head)
-        keys = g.set_rows(g.cache(f"{i}.k_cache", shape, self.cache), k, self.slots)
-        values = g.set_rows(g.cache(f"{i}.v_cache", shape, self.cache), v, self.slots)
-        places = (self.positions, self.seq_ids, self.block_table)
-        found = g.flash_attn_ext(q, keys, values, *places, AttentionParams(s.head**-0.5))
-        x = g.add(x, self._linear(f"{i}.o", g.reshape(found, 1, s.n_head * s.head), s.n_embd))
-        h = self._norm(f"{i}.ffn_norm", x)
-        both = g.glu("swiglu", *(self._linear(f"{i}.{n}", h, s.n_ff) for n in ("gate", "up")))
-        return g.add(x, self._linear(f"{i}.down", both, s.n_embd))
+def token_graph(name: str, dtype: str, cache: str, depth: int) -> Graph:
+    """The graph that generates one token at `depth` tokens, greedily, of a shape of the product's
+    table."""
+    file, n_ctx = random_model(name, dtype), depth + 1
+    hp = HParams.from_metadata(file.metadata, name)
+    types = (quant_type(cache),) * 3
+    source = GraphSource(
+        find_architecture(hp.arch, name),
+        hp,
+        WeightTable.from_gguf(file),
+        CacheShape(pages_for(n_ctx), n_ctx, *types),
+    )
+    return source.drawing_graph(BatchShape(1), "argmax")
 
 
 class Bench:
     """A plan on random memory; `launches` are made anew for each choice of the tuning table."""
 
-    def __init__(self, device: Device, model: Model, depth: int, fuse: bool) -> None:
+    def __init__(self, device: Device, graph: Graph, depth: int, fuse: bool) -> None:
         self.device = device
         self.backend = CudaBackend(None, device)  # type: ignore[arg-type]  # plans read no file
-        self.model = model
+        self.depth = depth
         self.modules: dict[KernelSource, Module] = {}
-        self.leaves = self._memory(model.g, depth)
-        self.plan = self.backend.plan(model.g, fuse)
+        self.leaves = self._memory(graph, depth)
+        self.plan = self.backend.plan(graph, fuse)
         self.arena = device.alloc(self.plan.arena_bytes)
 
     def _memory(self, g: Graph, depth: int) -> dict[Tensor, Buffer]:
@@ -140,7 +78,8 @@ class Bench:
             "slots": [depth],
             "seq_ids": [0],
             "tokens": [1],
-            "block_table": np.arange(self.model.n_page),
+            "out_rows": [0],
+            "block_table": np.arange(pages_for(depth + 1)),
         }
         leaves = {}
         for leaf in g.leaves:
@@ -205,20 +144,12 @@ def report(bench: Bench, labels: dict[str, Any], peak: float) -> list[dict[str, 
         launches = [c for _, of_step in steps for c in of_step]
         n = 1 if kind == "whole step" else len(steps)
         us = bench.microseconds(launches) / n
-        n_bytes = sum(_weight_bytes(step) for step, _ in steps) / n
+        n_bytes = total_cost((step for step, _ in steps), bench.depth).bytes_read / n
         rate = n_bytes / us / 1e6
         row = {"step": kind, "steps": len(steps), "kernels": len(launches), "us": f"{us:.2f}"}
         row |= {"TB_per_s": f"{rate:.3f}", "share": f"{rate / peak:.3f}"}
         rows.append({**labels, **row})
     return rows
-
-
-def _weight_bytes(step: Step) -> int:
-    """Bytes of the weights and of the cache that a step reads."""
-    if step.parts[0].op == "get_rows":
-        return 0
-    found = sum(resident_bytes(s) for s in step.inputs if s.kind is Kind.WEIGHT)
-    return found + sum(s.n_bytes for s in step.inputs if s.base.kind is Kind.CACHE)
 
 
 # Tuning
@@ -322,8 +253,8 @@ def main() -> None:
         for name in options.models.split(","):
             for dtype in options.types.split(","):
                 for depth in map(int, options.depths.split(",")):
-                    model = Model(SHAPES[name], dtype, options.cache, depth)
-                    bench = Bench(device, model, depth, not options.unfused)
+                    graph = token_graph(name, dtype, options.cache, depth)
+                    bench = Bench(device, graph, depth, not options.unfused)
                     labels = {"model": name, "type": dtype, "depth": depth}
                     if options.sweep:
                         tried += sweep(bench, labels, options.sweep)

@@ -1,10 +1,10 @@
 """Everything that is measured on a GPU machine, in one run: tests, sanitizers, loading, speed.
 
-    python benchmarks/gpu_session.py tests sanitize load bench --model qwen3-4b-Q4_0.gguf
+    python benchmarks/gpu_session.py tests sanitize bench profile --model qwen3-4b:Q4_0
 
 Each part writes a table `<gpu>-<part>.csv` to --out; every row says on which GPU, driver, CuPy and
-commit it was measured. `--model` names files for `load` and `bench`; speed does not depend on the
-values of the weights, so files of a real shape with random weights do.
+commit it was measured. `--model` names files, or for `bench` and `profile` shapes with random
+weights (`qwen3-4b:Q4_0`): speed does not depend on the values of the weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from gguf_run.bench import Workload, bench
 from gguf_run.bench_tables import as_markdown
 from gguf_run.cuda.select import open_device
 from gguf_run.cuda.upload import Transfer, Uploader
+from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.loader_bytes import file_reader
+from gguf_run.profile import Timed, as_text, profile
+from gguf_run.random_model import random_model
 
 ROOT = Path(__file__).resolve().parents[1]
 N_PROMPT, N_GEN, DEPTH = (512, 2048), 128, 8192
@@ -132,14 +135,36 @@ def upload(models: Iterable[Path]) -> list[dict[str, Any]]:
     return rows
 
 
-def speed(models: Iterable[Path]) -> list[dict[str, Any]]:
+def opened(name: str) -> GGUFFile:
+    """A file, or the shape `NAME:TYPE` with random weights."""
+    if Path(name).exists():
+        return open_gguf(name)
+    shape, _, dtype = name.partition(":")
+    return random_model(shape, dtype or "Q4_0")
+
+
+def profiles(models: Iterable[str]) -> list[dict[str, Any]]:
+    """A row a kind of step of a token, at a short context and at depth; the whole step's last."""
+    rows = []
+    for name, depth in product(models, (128, DEPTH)):
+        with Model(opened(name), "cuda", n_ctx=depth + 1) as model:
+            found = profile(model, 0, depth)
+        print(as_text(found), flush=True)
+        for kind in (*found.kinds, Timed("whole", "", 1, found.whole, found.cost)):
+            row = {"model_type": found.model_type, "test": found.test, "step": kind.name}
+            row |= {"count": kind.count, "us": f"{kind.seconds * 1e6:.2f}"}
+            rows.append({**row, **asdict(kind.cost)})
+    return rows
+
+
+def speed(models: Iterable[str]) -> list[dict[str, Any]]:
     """Prompts, generation, and generation at depth, in llama-bench's fields."""
     work = [*(Workload(n_prompt=n) for n in N_PROMPT), Workload(n_gen=N_GEN)]
     work.append(Workload(n_gen=N_GEN, n_depth=DEPTH))
     rows = []
-    for path in models:
+    for name in models:
         n_ctx = max(w.n_tok for w in work)
-        with Model(path, "cuda", n_ctx=n_ctx, n_batch=max(N_PROMPT)) as model:
+        with Model(opened(name), "cuda", n_ctx=n_ctx, n_batch=max(N_PROMPT)) as model:
             found = bench(model, work)
         print(as_markdown(found), flush=True)
         rows += [{k: v for k, v in asdict(row).items() if k != "samples_ns"} for row in found]
@@ -160,9 +185,9 @@ def write(rows: list[dict[str, Any]], where: Mapping[str, str], path: Path) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "parts", nargs="+", choices=("tests", "sanitize", "upload", "load", "bench")
+        "parts", nargs="+", choices=("tests", "sanitize", "upload", "load", "bench", "profile")
     )
-    parser.add_argument("--model", dest="models", type=Path, action="append", default=[])
+    parser.add_argument("--model", dest="models", action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--commit", help="where the checkout has no .git")
     options = parser.parse_args()
@@ -171,9 +196,10 @@ def main() -> None:
     parts = {
         "tests": tests,
         "sanitize": sanitize,
-        "upload": lambda: upload(options.models),
-        "load": lambda: load(options.models),
+        "upload": lambda: upload(map(Path, options.models)),
+        "load": lambda: load(map(Path, options.models)),
         "bench": lambda: speed(options.models),
+        "profile": lambda: profiles(options.models),
     }
     for part in options.parts:
         write(parts[part](), where, options.out / f"{name}-{part}.csv")

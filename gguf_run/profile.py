@@ -57,6 +57,11 @@ class Profile:
     peaks: Peaks | None
 
     @property
+    def cost(self) -> Cost:
+        """Of all steps."""
+        return sum((step.cost for step in self.steps), Cost())
+
+    @property
     def kinds(self) -> list[Timed]:
         """Steps of one name together, those that take longest first."""
         names: dict[str, list[Timed]] = {}
@@ -130,7 +135,7 @@ def as_text(found: Profile, each: bool = False) -> str:
     """A table: a kind of step a line, or with `each` every step."""
     rows = list(found.steps) if each else found.kinds
     total = _together([Timed("sum of steps", "", 1, s.seconds, s.cost) for s in found.steps])
-    whole = Timed("whole", "", 1, found.whole, total.cost)
+    whole = Timed("whole", "", 1, found.whole, found.cost)
     head = ["step", "count", "us", "%", "MB", "GB/s", "GFLOP", "TFLOP/s"]
     head += ["of read", "of products"] if found.peaks else []
     lines = [
