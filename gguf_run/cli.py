@@ -48,7 +48,8 @@ class DefaultGroup(click.Group):
         """Commands, and what may follow where none is named: options of `run`, files."""
         found = super().shell_complete(ctx, incomplete)
         if not incomplete.startswith("-"):
-            return [*found, CompletionItem(incomplete, type="file")]
+            # In this order, or bash forgets the commands.
+            return [CompletionItem(incomplete, type="file"), *found]
         known = {item.value for item in found}
         inner = click.Context(run, ctx, resilient_parsing=True)
         return found + [i for i in run.shell_complete(inner, incomplete) if i.value not in known]

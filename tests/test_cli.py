@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -406,3 +407,22 @@ def test_a_file_that_is_no_model_says_what_it_is(
     writer.close()
     assert cli._run([*command, str(path), *([] if command else ["-p", "x"])]) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_before_files(tmp_path: Path) -> None:
+    program = tmp_path / "gguf-run"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gguf_run.cli "$@"\n')
+    program.chmod(0o755)
+    script = """
+        eval "$(_GGUF_RUN_COMPLETE=bash_source gguf-run)"
+        compopt() { echo "$2"; }
+        for words in "gguf-run ben" "gguf-run mod"; do
+            COMP_WORDS=($words) COMP_CWORD=1 COMPREPLY=()
+            _gguf_run_completion gguf-run
+            echo "${COMPREPLY[@]}"
+        done
+    """
+    environment = os.environ | {"PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment)
+    assert done.stdout.split("\n")[:4] == ["default", "bench", "default", ""], done.stderr
