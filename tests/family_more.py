@@ -15,6 +15,7 @@ from model_maker import (
     feed_forward,
     per_layer,
     routed_experts,
+    scaling,
 )
 
 EPS: dict[str, object] = {"attention.layer_norm_epsilon": 1e-5}
@@ -74,6 +75,26 @@ def deci_layers(m: Maker) -> None:
             m.matrix(f"blk.{il}.attn_output", v.n_embd, v.n_embd)
         if per_layer(v.n_ff, il):
             feed_forward(m, il)
+
+
+def plamo3_layers(m: Maker) -> None:
+    """The norms of what layers add are named without a suffix."""
+    ends(m)
+    for il in range(m.variant.n_layer):
+        attention(m, il)
+        feed_forward(m, il)
+        for norm in ("post_attention_norm", "post_ffw_norm"):
+            m.vector(f"blk.{il}.{norm}", m.variant.n_embd)
+
+
+def hy_v3_layers(m: Maker) -> None:
+    """The bias of the choice of experts is named without a suffix."""
+    ends(m)
+    for il in range(m.variant.n_layer):
+        attention(m, il)
+        feed_forward(m, il)
+        if il >= m.variant.n_dense:
+            m.vector(f"blk.{il}.exp_probs_b", m.variant.n_expert, 0.0)
 
 
 def gemma3n_layers(m: Maker) -> None:
@@ -255,7 +276,42 @@ MORE_FAMILIES: dict[str, Variant] = {
             "swiglu_clamp_shexp": [0.0, 0.0, 0.8, 1.0, 0.5],
         },
     ),
+    "mellum": _row(
+        "mellum",
+        "qk_norm",
+        n_layer=5,
+        n_expert=8,
+        keys={**FINE, **scaling("yarn"), "attention.sliding_window": 16},
+    ),
+    "hy_v3": _row(
+        "hy_v3",
+        "qk_norm",
+        build=hy_v3_layers,
+        n_dense=1,
+        n_expert=8,
+        n_ff_shared=48,
+        keys={
+            **FINE,
+            "expert_shared_feed_forward_length": 48,
+            "expert_weights_norm": True,
+            "expert_weights_scale": 1.5,
+        },
+    ),
     # Others
+    "plamo3": _row(
+        "plamo3",
+        *("fused_qkv", "qk_norm", "fused_ffn"),
+        build=plamo3_layers,
+        n_layer=9,
+        keys={"attention.sliding_window": 16},
+    ),
+    "jais2": _row(
+        "jais2",
+        *("norm_bias", "qkv_bias", "attn_output_bias", "ffn_bias", "plain_ffn"),
+        n_head_kv=4,
+        keys=EPS,
+    ),
+    "paddleocr": _row("paddleocr", keys={"rope.dimension_sections": [3, 3, 2, 0]}),
     "apertus": _row(
         "apertus",
         *("qk_norm", "plain_ffn", "rope_freqs"),

@@ -31,6 +31,13 @@ def rms_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     return b.g.mul(normed, b.weight(f"{name}.weight", x.shape[-1]))
 
 
+def norm_by_either_name(b: Builder, x: Tensor, name: str) -> Tensor:
+    """`rms_norm`; its weight may be called as the norm itself."""
+    if not b.has(name):
+        return rms_norm(b, x, name)
+    return b.g.mul(b.g.rms_norm(x, b.hp.norm_rms_eps), b.weight(name, x.shape[-1]))
+
+
 def layer_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     """Layer norm over the last dimension, times the weight, plus the bias where there is one."""
     normed = b.g.norm(x, b.hp.norm_eps)

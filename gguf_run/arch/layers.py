@@ -47,11 +47,13 @@ def post_norm(b: Builder, x: Tensor, attention: Part, feed_forward: Part) -> Ten
     return x
 
 
-def sandwich(b: Builder, x: Tensor, attention: Part, feed_forward: Part) -> Tensor:
+def sandwich(
+    b: Builder, x: Tensor, attention: Part, feed_forward: Part, norm: Norm = rms_norm
+) -> Tensor:
     """Layers that also normalise what they add (arXiv:2408.00118): h += norm(f(norm(h)))."""
     for il in range(b.hp.n_layer):
-        found = attention(b, rms_norm(b, x, f"blk.{il}.attn_norm"), il)
-        x = b.g.add(x, rms_norm(b, found, f"blk.{il}.post_attention_norm"))
-        found = feed_forward(b, rms_norm(b, x, f"blk.{il}.ffn_norm"), il)
-        x = b.g.add(x, rms_norm(b, found, f"blk.{il}.post_ffw_norm"))
+        found = attention(b, norm(b, x, f"blk.{il}.attn_norm"), il)
+        x = b.g.add(x, norm(b, found, f"blk.{il}.post_attention_norm"))
+        found = feed_forward(b, norm(b, x, f"blk.{il}.ffn_norm"), il)
+        x = b.g.add(x, norm(b, found, f"blk.{il}.post_ffw_norm"))
     return x

@@ -1,6 +1,6 @@
 """Families that are Llama but for RoPE's pairs: InternLM 2 (arXiv:2403.17297), XVERSE, Baichuan 2's
 7B (arXiv:2309.10305), ERNIE 4.5's dense models, EXAONE 3 (arXiv:2408.03541), Seed-OSS, Pangu's
-dense models (arXiv:2505.22375)."""
+dense models (arXiv:2505.22375), PaddleOCR's texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def exaone(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX, rope_factors(b)), ffn))
 
 
-@architecture("pangu-embedded")
+@architecture("pangu-embedded", "paddleocr")
 def pangu(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), roped(b, RopeMode.NEOX), ffn))
 

@@ -13,7 +13,7 @@ from gguf_run.arch.blocks import (
     ffn,
     head,
     linear,
-    rms_norm,
+    norm_by_either_name,
     squared_relu,
     squared_relu_mlp,
 )
@@ -58,13 +58,6 @@ def falcon_h1(b: Builder) -> Tensor:
         return b.g.add(attend(b, x, il), mamba2_layer(b, x, il))
 
     return head(b, pre_norm(b, embed(b), mix, ffn, norm=norm_by_either_name))
-
-
-def norm_by_either_name(b: Builder, x: Tensor, name: str) -> Tensor:
-    """`rms_norm`; its weight may be called as the norm itself."""
-    if not b.has(name):
-        return rms_norm(b, x, name)
-    return b.g.mul(b.g.rms_norm(x, b.hp.norm_rms_eps), b.weight(name, x.shape[-1]))
 
 
 @architecture("granitehybrid")

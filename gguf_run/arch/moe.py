@@ -70,7 +70,9 @@ def choice(
     n_expert = b.hp.keys.integer("expert_count")
     if logits is None:
         logits = linear(b, x, f"blk.{il}.ffn_gate_inp", n_expert)
-    ids = b.g.moe_ids(logits, router, b.maybe(f"blk.{il}.exp_probs_b.bias", n_expert))
+    name = f"blk.{il}.exp_probs_b"
+    bias = b.maybe(f"{name}.bias", n_expert) or b.maybe(name, n_expert)
+    ids = b.g.moe_ids(logits, router, bias)
     return ids, b.g.moe_weights(logits, ids, router)
 
 

@@ -1,4 +1,4 @@
-"""Nemotron 4 (arXiv:2402.16819) and Arcee's AFM: a plain feed-forward with squared ReLU."""
+"""Nemotron 4 (arXiv:2402.16819), Jais 2 and Arcee's AFM: a plain feed-forward with squared ReLU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
 
-@architecture("nemotron")
+@architecture("nemotron", "jais2")
 def nemotron(b: Builder) -> Tensor:
     """Layer norms, partial RoPE."""
     x = pre_norm(b, embed(b), roped(b, RopeMode.NEOX), squared_relu_mlp, norm=layer_norm)
