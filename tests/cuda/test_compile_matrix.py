@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 import pytest
 from emulated import KERNEL_CACHE
+from launches import launches
 
 from gguf_run.cuda.cache import FileCache
-from gguf_run.cuda.kernel_list import CAPABILITIES, compile_all, format_kernels
+from gguf_run.cuda.capabilities import SHARED_BYTES
+from gguf_run.cuda.kernel_list import CAPABILITIES, KernelFacts, compile_all, format_kernels
 from gguf_run.cuda.nvrtc import Nvrtc, find_nvrtc
 from gguf_run.errors import DeviceError
 
@@ -26,3 +31,15 @@ def test_every_kernel_compiles_without_spills(nvrtc: Nvrtc, capability: int) -> 
     assert not faulty, "\n".join(faulty)
     table = format_kernels(facts)
     assert all(f.kernel in table for f in facts)
+    _check_launches(capability, facts)
+
+
+def _check_launches(capability: int, facts: Sequence[KernelFacts]) -> None:
+    """Every launch has a block that its kernel was compiled for, and room for its shared memory."""
+    of_kernel = {(f.file, f.kernel): f for f in facts}
+    for c in launches(capability):
+        found = of_kernel[c.module.path.name, c.kernel]
+        n_threads = c.block if isinstance(c.block, int) else prod(c.block)
+        assert n_threads <= found.threads, f"{c.kernel}: a block of {n_threads} threads"
+        shared = c.shared + found.resources.shared
+        assert shared <= SHARED_BYTES[capability], f"{c.kernel}: {shared} bytes of shared memory"

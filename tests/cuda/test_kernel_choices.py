@@ -1,110 +1,24 @@
 """The kernels that are declared, compiled and checked for an architecture are those that its GPUs
 are given: each of them, and no more.
-
-Wrappers choose by types, shapes and the device alone, so plans are lowered for GPUs that are not
-there, without memory behind them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
-from case_data import WEIGHT_TYPES
-from cases import Build
-from op_cases import ALL_CASES
-from op_cases.attn_decode import Decode
-from op_cases.flash_attn_ext import Attention
-from op_cases.mul_mat import product
-from op_cases.mul_mat_batched import heads
-from op_cases.mul_mat_id import chosen
-from op_cases.recurrent import delta
-from op_cases.stream_mul_mat import one, plain
-from op_cases.top_k import argmax
+from launches import launches
 
-from gguf_run.cuda.activations import activations_as_products_take_them
-from gguf_run.cuda.buffer import Buffer
 from gguf_run.cuda.capabilities import SHARED_BYTES
 from gguf_run.cuda.decode_loop import ADVANCE
 from gguf_run.cuda.kernel_list import CAPABILITIES
-from gguf_run.cuda.layout import FLOAT_TYPES
-from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, MODULES, WORKSPACES, Call, Lowering
+from gguf_run.cuda.lowering import MODULES
 from gguf_run.cuda.peaks import PEAKS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.weights import REPACK
-from gguf_run.fusion import FUSIONS
-from gguf_run.graph import Graph, Tensor
-from gguf_run.plan import make_plan
-
-MULTIPROCESSORS = {75: 40, 80: 108, 86: 82, 89: 128, 90: 132, 100: 148, 120: 170}
-"""Of a GPU of each capability: T4, A100, RTX 3090, RTX 4090, H200, B200, RTX 5090."""
-
-TOO_WIDE = ("flash_attn_ext f32, 8 keys a tile", "flash_attn_ext f32, 4 keys a tile")
-"""Heads of over 900 numbers, which no model has: a block of sm_75 has no room for their queries."""
 
 ON_THEIR_OWN = (ADVANCE, PEAKS, REPACK)
 """Modules that no step of a plan launches."""
 
-
-def calls(build: Build, capability: int, fuse: bool) -> list[Call]:
-    """What a graph launches on a GPU of a capability."""
-    gpu: Any = SimpleNamespace(
-        capability=capability,
-        n_sm=MULTIPROCESSORS[capability],
-        max_shared=SHARED_BYTES[capability],
-    )
-
-    def accepts(op: str, parts: tuple[Tensor, ...]) -> bool:
-        return op not in ACCEPTS or ACCEPTS[op](gpu, parts)
-
-    def workspace(op: str, parts: tuple[Tensor, ...]) -> int:
-        return WORKSPACES[op](gpu, parts) if op in WORKSPACES else 0
-
-    g = Graph()
-    results = build(g)
-    for t in (results,) if isinstance(results, Tensor) else results:
-        g.output(t)
-    cast = activations_as_products_take_them(g)
-    plan = make_plan(cast, FUSIONS if fuse else (), workspace, accepts)
-    memory = Buffer(1 << 20, 1 << 40, None)
-    low = Lowering(gpu, memory, plan.offsets, dict.fromkeys(plan.leaves, memory), [])
-    for step in plan.steps:
-        LOWERINGS[step.op](low, step)
-    return low.calls
-
-
-def graphs() -> Iterator[Build]:
-    """The ops' cases, and what they leave out: every type with every number of tokens and rows."""
-    yield from (case.build for case in ALL_CASES if case.name not in TOO_WIDE)
-    for dtype in WEIGHT_TYPES:
-        yield from (product(dtype, n, 70, 256) for n in (1, 2, 4, 8, 9, 33, 65, 200))
-        yield from (heads(dtype, n, 2, 70, 256) for n in (1, 9))
-        yield from (chosen(dtype, n, 2, 3, 70, 256, own_rows=False) for n in (1, 40))
-        for n_out in (8, 50000):
-            yield one(dtype, n_out, 256)
-            yield plain(dtype, n_out, 256, bias=False, residual=True)
-    for dtype in FLOAT_TYPES:
-        yield from (product(dtype, n, 9, 33) for n in (1, 2, 4, 8))
-        yield heads(dtype, 12, 2, 9, 33)
-    for cache in ("F16", "Q8_0", "Q4_0"):
-        for size in (64, 96, 128, 256):
-            if cache != "Q4_0":
-                yield from (Decode(9, (n, 1), size, cache, n_ctx=4096).build for n in (1, 2, 4))
-        for sizes in ((192, 128), (256, 256)):
-            yield from (Attention([(0, n)], (4, 2), sizes, (cache, cache)).build for n in (1, 200))
-    yield from (argmax(300, n) for n in (301, 9000))
-    yield from (delta((2,), (2, 2), (d, 16), start=s) for d in (128, 256) for s in (0, 1))
-
-
-@pytest.fixture(scope="module", params=CAPABILITIES, ids="sm_{}".format)
-def launches(request: pytest.FixtureRequest) -> tuple[int, list[Call]]:
-    """A compute capability and all launches of `graphs` on it."""
-    found = [
-        c for build in graphs() for fuse in (False, True) for c in calls(build, request.param, fuse)
-    ]
-    return request.param, found
+each_capability = pytest.mark.parametrize("capability", CAPABILITIES, ids="sm_{}".format)
 
 
 def declared(capability: int) -> set[tuple[KernelSource, str]]:
@@ -116,22 +30,18 @@ def declared(capability: int) -> set[tuple[KernelSource, str]]:
     }
 
 
-def test_what_a_gpu_is_given_was_declared_for_it(launches: tuple[int, list[Call]]) -> None:
-    capability, found = launches
-    assert {(c.module, c.kernel) for c in found} <= declared(capability)
+@each_capability
+def test_what_a_gpu_is_given_was_declared_for_it(capability: int) -> None:
+    assert {(c.module, c.kernel) for c in launches(capability)} <= declared(capability)
 
 
-def test_every_declared_kernel_is_one_that_a_gpu_is_given(
-    launches: tuple[int, list[Call]],
-) -> None:
-    capability, found = launches
-    unused = declared(capability) - {(c.module, c.kernel) for c in found}
+@each_capability
+def test_every_declared_kernel_is_one_that_a_gpu_is_given(capability: int) -> None:
+    unused = declared(capability) - {(c.module, c.kernel) for c in launches(capability)}
     assert not sorted(f"{source.path.name} {name}" for source, name in unused)
 
 
-def test_no_launch_asks_for_more_shared_memory_than_there_is(
-    launches: tuple[int, list[Call]],
-) -> None:
-    capability, found = launches
-    too_much = {f"{c.kernel}: {c.shared}" for c in found if c.shared > SHARED_BYTES[capability]}
-    assert not too_much
+@each_capability
+def test_no_launch_asks_for_more_shared_memory_than_there_is(capability: int) -> None:
+    most = SHARED_BYTES[capability]
+    assert not {f"{c.kernel}: {c.shared}" for c in launches(capability) if c.shared > most}
