@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from chat.hostile import ESCAPES, MEMORY, SOURCES, TIME
+from chat.hostile_more import MORE
 from gguf_run.chat import ChatTemplate, Limits
 from gguf_run.errors import ModelError
 
 MESSAGES = [{"role": "user", "content": "hi"}]
-CORPUS = {**ESCAPES, **TIME, **MEMORY, **SOURCES}
+CORPUS = {**ESCAPES, **TIME, **MEMORY, **SOURCES, **MORE}
 SECONDS = 8.0
 """Far more than any takes here: machines differ."""
 MEGABYTES = 600
@@ -22,7 +23,7 @@ MEGABYTES = 600
 
 
 def test_the_corpus_is_as_large_as_it_says() -> None:
-    assert len(CORPUS) == sum(map(len, (ESCAPES, TIME, MEMORY, SOURCES))) > 150
+    assert len(CORPUS) == sum(map(len, (ESCAPES, TIME, MEMORY, SOURCES, MORE))) > 250
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -56,10 +57,11 @@ _ALL = """
 import resource, sys
 sys.path[:0] = [".", "tests"]
 from chat.hostile import MEMORY, SOURCES
+from chat.hostile_more import MORE
 from gguf_run.chat import ChatTemplate
 from gguf_run.errors import ModelError
 begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for text in {**MEMORY, **SOURCES}.values():
+for text in {**MEMORY, **SOURCES, **MORE}.values():
     try:
         ChatTemplate(text).render([{"role": "user", "content": "hi"}])
     except ModelError:
