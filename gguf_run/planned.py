@@ -154,7 +154,10 @@ def summary(planned: Planned) -> str:
 def _launches(by_layer: dict[int | None, int], what: str) -> str:
     """Such as "219 kernels: 6 in each of 36 layers, 3 outside"."""
     layers = Counter(n for layer, n in by_layer.items() if layer is not None)
-    parts = [f"{n} in each of {count} layers" for n, count in sorted(layers.items())]
+    parts = [
+        f"{n} in each of {count} layers" if count > 1 else f"{n} in one layer"
+        for n, count in sorted(layers.items())
+    ]
     parts.append(f"{by_layer.get(None, 0)} outside")
     return f"{sum(by_layer.values())} {what}: {', '.join(parts)}"
 

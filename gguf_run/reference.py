@@ -392,6 +392,10 @@ def _rotations(p: RopeParams, positions: Array, factors: Floats | None) -> tuple
     return cos.astype(np.float32)[:, None], sin.astype(np.float32)[:, None]
 
 
+MOST_SCORES = 1 << 25
+"""Scores of attention that are held at a time, lest long contexts take all memory (128 MiB)."""
+
+
 @op
 def flash_attn_ext(
     t: Tensor,
@@ -417,7 +421,12 @@ def flash_attn_ext(
         keys = _gather(k, pages, t.srcs[1].dtype)
         values = _gather(v, pages, t.srcs[2].dtype)
         columns = np.arange(keys.shape[1]) + first_page * page_size
-        out[rows] = _attend(q[rows], keys, values, seen, columns, p, sinks)
+        step = len(rows)
+        if p.causal:
+            step = max(1, MOST_SCORES // (q.shape[1] * keys.shape[1]))
+        for start in range(0, len(rows), step):
+            some, places = rows[start : start + step], seen[start : start + step]
+            out[some] = _attend(q[some], keys, values, places, columns, p, sinks)
 
 
 def _gather(cache: Array, pages: Array, dtype: QuantType) -> Floats:

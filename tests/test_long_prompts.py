@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gguf_run import reference
 from gguf_run.cli import cli
 from gguf_run.commands import opening
 from gguf_run.commands.opening import LoadingBar
@@ -48,6 +50,16 @@ def test_a_prompt_that_fails_ends_what_it_tells(tiny_llama: Path) -> None:
         with pytest.raises(ModelError, match="context"):
             model.logits([3] * 9)
     assert events[-1] == ("prompt", 9, 9)
+
+
+def test_scores_of_long_contexts_are_held_a_few_at_a_time(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = list(range(3, 60))
+    with Model(tiny_llama, "cpu", n_ctx=64) as model:
+        whole = model.logits(ids)
+        monkeypatch.setattr(reference, "MOST_SCORES", 3 * model.hparams.n_head[0] * 64)
+        assert np.allclose(model.logits(ids), whole, atol=1e-5)
 
 
 def test_a_bar_goes_away_once_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
