@@ -16,7 +16,8 @@ MORE = {
     "cycler": _many("{{ c.next() }}", "{% set c = cycler('x' * 1000000, 'y') %}"),
     "loop cycle": _many("{{ loop.cycle('x' * 1000000, 'y') }}"),
     "filter block": "{% set ns = namespace(v='x') %}{% for i in range(60) %}{% set t %}"
-    "{% filter replace('x','xx') %}{{ ns.v }}{% endfilter %}{% endset %}{% set ns.v = t %}{% endfor %}",
+    "{% filter replace('x','xx') %}{{ ns.v }}{% endfilter %}{% endset %}"
+    "{% set ns.v = t %}{% endfor %}",
     "filter blocks nested": "{% filter upper %}" * 300 + "x" + "{% endfilter %}" * 300,
     "call blocks": "{% macro m(n) %}{{ caller(n) }}{{ caller(n) }}{% endmacro %}"
     + "{% call(a) m(1) %}" * 40
