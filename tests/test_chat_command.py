@@ -280,9 +280,17 @@ def test_a_prompt_with_a_chat_model_is_continued_unless_told(tiny_chat: Path) ->
 def test_templates_may_be_named_or_read(tiny_chat: Path, tmp_path: Path) -> None:
     (tmp_path / "t.jinja").write_text("{{ messages[0].content }} and {{ messages[-1].content }}")
     args = ("chat", tiny_chat, "-n", 1, "-st", "-sys", "the")
-    for option, value in (("--chat-template", "t.jinja"), ("--chat-template-file", "t.jinja")):
-        done = piped(*args, option, tmp_path / value, stdin="in\n/stats\n")
-        assert done.returncode == 0, done.stderr
+    written = (tmp_path / "t.jinja").read_text()
+    by_name, by_file, inline = (
+        piped(*args, option, value, stdin="in\n")
+        for option, value in (
+            ("--chat-template", tmp_path / "t.jinja"),
+            ("--chat-template-file", tmp_path / "t.jinja"),
+            ("--chat-template", written),
+        )
+    )
+    assert by_name.returncode == 0, by_name.stderr
+    assert by_name.stdout == by_file.stdout == inline.stdout
     wrong = piped(*args, "--chat-template", "chatmll", stdin="in\n")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "did you mean 'chatml'?" in wrong.stderr

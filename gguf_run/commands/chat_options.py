@@ -34,7 +34,7 @@ chat_options = stack(
     click.option("-st", "--single-turn", is_flag=True, help="End after one answer."),
     click.option(
         "--chat-template",
-        help="A built-in template, one of the file's variants, or a Jinja file's path.",
+        help="A built-in template, one of the file's variants, a Jinja file's path, or Jinja.",
     ),
     click.option("--chat-template-file", type=_PATH, help="The Jinja template of this file."),
     click.option(
@@ -99,6 +99,8 @@ def _template(model: Model, name: str | None, file: Path | None) -> ChatTemplate
             "expected one template, found both --chat-template and --chat-template-file"
         )
     metadata, tokenizer = model.metadata, model.tokenizer
+    if name is not None and ("{{" in name or "{%" in name):
+        return load_template(metadata, text=name, tokenizer=tokenizer)
     if name is not None and Path(name).suffix in _TEMPLATE_FILES:
         return load_template(
             metadata, text=read_text("--chat-template", Path(name)), tokenizer=tokenizer

@@ -10,6 +10,7 @@ import click
 
 from gguf_run.commands.model_options import chosen_model, demo_model, named_model_options
 from gguf_run.commands.options import verbose_option
+from gguf_run.commands.texts import read_text
 from gguf_run.tokenizer import Tokenizer
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "white")
@@ -19,6 +20,7 @@ COLOURS = ("cyan", "yellow", "green", "magenta", "white")
 @click.argument("words", type=click.Path(), nargs=-1, metavar="[MODEL] [TEXT]")
 @named_model_options
 @click.option("-p", "--prompt", help="The text.")
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Read the text from a file.")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the text from standard input.")
 @click.option("--ids", is_flag=True, help="Write the ids alone, as a list.")
 @click.option("--json", "as_json", is_flag=True, help="Write ids and pieces as JSON.")
@@ -34,6 +36,7 @@ def tokenize(
     hf_file: str | None,
     offline: bool,
     prompt: str | None,
+    file: Path | None,
     from_stdin: bool,
     ids: bool,
     as_json: bool,
@@ -48,14 +51,16 @@ def tokenize(
     if texts and not paths and not hf_repo:
         paths.append(Path(texts.pop(0)))
     model = chosen_model(paths, hf_repo, hf_file, offline).fetch()
-    given = [t for t in (*texts, prompt, sys.stdin.read() if from_stdin else None) if t is not None]
+    read = sys.stdin.read() if from_stdin else None
+    written = None if file is None else read_text("-f", file)
+    given = [text for text in (*texts, prompt, written, read) if text is not None]
     if len(given) != 1:
-        raise click.UsageError(f"expected one text (TEXT, -p or --stdin), found {len(given)}")
+        raise click.UsageError(f"expected one text (TEXT, -p, -f or --stdin), found {len(given)}")
     tokenizer = Tokenizer.from_gguf(model)
     found = tokenizer.encode(given[0], add_special=not no_bos, parse_special=not no_parse_special)
-    pieces = [tokenizer.token_bytes(token).decode(errors="replace") for token in found]
+    pieces = [tokenizer.token_bytes(token) for token in found]
     if as_json:
-        shown = [{"id": i, "piece": p} for i, p in zip(found, pieces, strict=True)]
+        shown = [{"id": i, "piece": _as_json(p)} for i, p in zip(found, pieces, strict=True)]
         click.echo(json.dumps(shown, ensure_ascii=False))
     elif ids:
         click.echo(json.dumps(found))
@@ -63,11 +68,26 @@ def tokenize(
         if sys.stdout.isatty():
             click.echo("".join(map(_coloured, range(len(pieces)), pieces)))
         for token, piece in zip(found, pieces, strict=True):
-            click.echo(f"{token:>8} -> {piece!r}")
+            click.echo(f"{token:>8} -> {_text(piece)!r}")
     if show_count:
         click.echo(f"Total number of tokens: {len(found)}", err=as_json)
 
 
-def _coloured(index: int, piece: str) -> str:
+def _text(piece: bytes) -> str | bytes:
+    """A piece as text, if it is one: it may be a part of a character."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return piece
+
+
+def _as_json(piece: bytes) -> str | list[int]:
+    """As llama.cpp's server has it: what is no text as a list of bytes."""
+    text = _text(piece)
+    return text if isinstance(text, str) else list(piece)
+
+
+def _coloured(index: int, piece: bytes) -> str:
     """A piece in the colour of its turn, so that its neighbours have others."""
-    return click.style(piece, bg=COLOURS[index % len(COLOURS)], fg="black")
+    text = piece.decode(errors="replace")
+    return click.style(text, bg=COLOURS[index % len(COLOURS)], fg="black")
