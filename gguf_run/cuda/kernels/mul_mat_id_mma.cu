@@ -15,17 +15,10 @@ struct Pairs {
 };
 
 // Rows from all over x take four more registers than neighbours do: where two large tiles an SM would spill, one.
-template <class Q> constexpr bool ALONE = SPILLS<Q>;
+template <class Q> constexpr bool ALONE = SPILLS<Q> || FULL<Q>;
 template <> constexpr bool ALONE<F16> = true;
 template <> constexpr bool ALONE<BF16> = true;
-template <> constexpr bool ALONE<Q4_1> = true;
-template <> constexpr bool ALONE<Q8_0> = true;
-template <> constexpr bool ALONE<Q4_K> = true;
-template <> constexpr bool ALONE<IQ1_S> = true;
 template <> constexpr bool ALONE<IQ2_XXS> = true;
-template <> constexpr bool ALONE<IQ3_S> = true;
-template <> constexpr bool ALONE<TQ1_0> = true;
-template <> constexpr bool ALONE<TQ2_0> = true;
 
 template <class Q, int BM, int BN, int WM, int WN>
 __global__ void __launch_bounds__((MAX_THREADS<Q, BM>), (BM > 64 && ALONE<Q> ? 1 : BLOCKS_PER_SM<Q, BM>))

@@ -79,6 +79,15 @@ __device__ __forceinline__ void clear(float (&v)[4]) { v[0] = v[1] = v[2] = v[3]
 template <class Q> constexpr bool SPILLS = Operand<Q>::SCALES == 2 || sizeof(typename Q::Raw) > 64;
 template <> constexpr bool SPILLS<IQ3_XXS> = true;
 template <> constexpr bool SPILLS<IQ4_XS> = true;
+// Types that fill the registers of two large tiles an SM: there scales are read from shared memory for each use.
+template <class Q> constexpr bool FULL = false;
+template <> constexpr bool FULL<Q4_1> = true;
+template <> constexpr bool FULL<Q8_0> = true;
+template <> constexpr bool FULL<Q4_K> = true;
+template <> constexpr bool FULL<IQ1_S> = true;
+template <> constexpr bool FULL<IQ3_S> = true;
+template <> constexpr bool FULL<TQ1_0> = true;
+template <> constexpr bool FULL<TQ2_0> = true;
 constexpr int LARGE_TILES = __CUDA_ARCH__ == 900 ? 2 : 1, MORE_THREADS = __CUDA_ARCH__ >= 1000 ? 32 : 0;
 template <class Q, int BM> constexpr int MAX_THREADS = 2 * BM + (BM > 64 && SPILLS<Q> ? MORE_THREADS : 0);
 template <class Q, int BM> constexpr int BLOCKS_PER_SM = BM > 64 ? (SPILLS<Q> ? 1 : LARGE_TILES) : SPILLS<Q> ? 2 : 3;
@@ -173,6 +182,15 @@ __device__ __forceinline__ void mul_mat_tile(
 #pragma unroll 1
     for (int c = 0; c < 2; c++) {
       const float* const f = factors + ((step & 1) * 2 + c) * (N_D + N_M) * BM + wm + lane / 4;
+      // Else the compiler reads them again for each eight tokens: a third of all that is read from shared memory.
+      constexpr bool KEPT = BM <= 64 || (N_D < 2 && !(LARGE_TILES == 2 && (FULL<Q> || Tokens::RAGGED)));
+      float kept[N_D + N_M > 0 ? N_D + N_M : 1][2 * MT];
+      if (KEPT)
+#pragma unroll
+        for (int i = 0; i < N_D + N_M; i++)
+#pragma unroll
+          for (int r = 0; r < 2 * MT; r++) kept[i][r] = f[i * BM + r * 8];
+      const auto factor = [&](int i, int r) { return KEPT ? kept[i][r] : f[i * BM + r * 8]; };
       unsigned a[MT][2][4];
 #pragma unroll
       for (int h = 0; h < 2; h++)
@@ -200,14 +218,13 @@ __device__ __forceinline__ void mul_mat_tile(
             mma_m16n8k16_f16(N_D ? part[i] : sum[i][j], a[i][h], b[h]);
           }
           if (!N_D || !ends) continue;
-          const float* const d = f + (N_D == 2 ? h : 0) * BM;
+          const int k = N_D == 2 ? h : 0;
 #pragma unroll
           for (int i = 0; i < MT; i++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-              const int r = i * 16 + e / 2 * 8;
-              sum[i][j][e] += d[r] * part[i][e];
-              if (N_M) sum[i][j][e] -= d[N_D * BM + r] * ones_b[e];
+              sum[i][j][e] += factor(k, 2 * i + e / 2) * part[i][e];
+              if constexpr (N_M > 0) sum[i][j][e] -= factor(N_D + k, 2 * i + e / 2) * ones_b[e];
             }
         }
       }
