@@ -149,6 +149,12 @@ def test_a_shape_needs_no_file() -> None:
     assert [line.split("|")[-3].strip() for line in lines[2:]] == ["pp4", "tg2"]
 
 
+def test_a_files_weights_have_their_own_type() -> None:
+    result = CliRunner().invoke(command, ["m.gguf", "--type", "Q8_0"])
+    assert result.exit_code == 2
+    assert "--type is of a shape's weights: add --shape NAME" in result.output
+
+
 def test_a_model_and_a_shape_are_one_too_many() -> None:
     result = CliRunner().invoke(command, ["m.gguf", "--shape", "tiny"])
     assert result.exit_code == 2

@@ -15,6 +15,9 @@ from gguf_run.model import CACHE_TYPES, Model
 from gguf_run.profile import Profile, as_json, as_picture, as_text, as_trace
 from gguf_run.profile import profile as run_profile
 
+DEPTH_STEP = 512
+"""Tokens of a step that fills the context before, unless the prompt's one has more."""
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _CACHE_TYPE = click.Choice(CACHE_TYPES, case_sensitive=False)
 
@@ -82,7 +85,7 @@ def profile(
         source.open(),
         options["device"],
         n_ctx=n_depth + (n_prompt or 1),
-        n_batch=n_prompt or None,
+        n_batch=max(n_prompt, DEPTH_STEP),
         cache_type_k=options["cache_type_k"],
         cache_type_v=options["cache_type_v"],
         fuse=not options["no_fuse"],

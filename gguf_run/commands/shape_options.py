@@ -14,6 +14,8 @@ from gguf_run.commands.options import Command, stack
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.random_model import random_model
 
+DEFAULT_TYPE = "Q4_0"
+
 _OPTIONS = stack(
     click.option(
         "--shape",
@@ -24,9 +26,8 @@ _OPTIONS = stack(
     click.option(
         "--type",
         "weight_type",
-        default="Q4_0",
-        show_default=True,
-        help="Type of the shape's weights, such as Q4_0, Q4_K_M, BF16.",
+        metavar="TYPE",
+        help=f"Type of the shape's weights, such as Q4_K_M or BF16; default: {DEFAULT_TYPE}.",
     ),
 )
 
@@ -54,17 +55,19 @@ class Source:
 def source_options(command: Command) -> Callable[..., Any]:
     """Add the options; the command gets them as `source`, a `Source`."""
 
-    def with_model(model: ModelChoice, weight_type: str, **options: Any) -> Any:
-        return command(source=Source(model, "", weight_type), **options)
+    def with_model(model: ModelChoice, **options: Any) -> Any:
+        return command(source=Source(model, "", ""), **options)
 
     choosing_model = model_options(functools.wraps(command)(with_model))
 
     @functools.wraps(choosing_model)
-    def choosing(shape: str | None, **options: Any) -> Any:
+    def choosing(shape: str | None, weight_type: str | None, **options: Any) -> Any:
         if shape is None:
+            if weight_type is not None:
+                raise click.UsageError("--type is of a shape's weights: add --shape NAME")
             return choosing_model(**options)
         if any(options.pop(name) for name in _NAMES):
             raise click.UsageError("expected a model or --shape, found both")
-        return command(source=Source(None, shape, options.pop("weight_type")), **options)
+        return command(source=Source(None, shape, weight_type or DEFAULT_TYPE), **options)
 
     return _OPTIONS(choosing)
