@@ -18,7 +18,9 @@ from gguf_run.hub_download import download
 PREFERRED = ("Q4_K_M", "Q8_0")
 """Taken where no quantisation is named, in this order, as llama.cpp does; else the first file."""
 
-SPEC = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
+_SPEC = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?::(?P<quant>[\w.-]+))?")
+_ADDRESS = re.compile(r"(?:https?:/+)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<rest>.+)")
+_IN_REPO = re.compile(r"(?P<repo>[^/]+/[^/]+)(?:/(?:blob|resolve|raw)/[^/]+/(?P<file>[^?]+).*|/?)")
 _NO_PLACE = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
@@ -33,8 +35,17 @@ class HubModel:
 
     @classmethod
     def parse(cls, spec: str, file: str | None = None) -> HubModel:
-        """From "user/repo" or "user/repo:quant"; `ModelError` where it is neither."""
-        found = SPEC.fullmatch(spec)
+        """From "user/repo" or "user/repo:quant"; `ModelError` where it is neither.
+
+        The repository's address, and that of one of its files, are understood as well.
+        """
+        address = _ADDRESS.fullmatch(spec)
+        if address is not None:
+            spec = address["rest"]
+            place = _IN_REPO.fullmatch(spec)
+            if place is not None:
+                spec, file = place["repo"], file or place["file"]
+        found = _SPEC.fullmatch(spec)
         if found is None:
             raise ModelError(
                 f"-hf: expected user/repo or user/repo:quant, found {spec!r}; "

@@ -115,6 +115,7 @@ def test_verbose_shows_the_traceback_of_an_error(tmp_path: Path) -> None:
         (["--demo", "-p", "x", "--sampler-seq", "kq"], "found 'q'"),
         (["--demo", "-p", "x", "--samplers", "top_k", "--sampler-seq", "k"], "found both"),
         (["--demo", "-f", "none.txt"], "-f none.txt: expected a UTF-8 text file: No such file"),
+        (["--demo", "-p", "x", "--regex", "\udcff"], "--regex: expected UTF-8 text"),
         (["chat", "--demo", "--chat-template-kwargs", "[1]"], "expected a JSON object"),
         (["benhc", "--demo"], "did you mean bench?"),
     ],
@@ -346,8 +347,10 @@ def test_too_little_memory_and_faults_of_the_program_are_one_line(
     ("path", "said"),
     [
         ("folder", "found a folder with a.gguf, b.gguf"),
-        ("https://huggingface.co/u/r/resolve/main/m.gguf", "-hf USER/REPO -hff FILE"),
-        ("user/repo-GGUF", "would be -hf user/repo-GGUF"),
+        ("https://huggingface.co/u/r/resolve/main/a/m.gguf?x=y", "be -hf u/r -hff a/m.gguf"),
+        ("https://example.com/m.gguf", "found an address; download it first"),
+        ("hf.co/user/repo-GGUF:Q8_0", "it would be -hf user/repo-GGUF:Q8_0"),
+        ("user/repo-GGUF", "from the hub it would be -hf user/repo-GGUF"),
         ("user/model.gguf", "expected a GGUF file, found none; check the path"),
     ],
 )

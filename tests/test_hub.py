@@ -82,6 +82,21 @@ def test_what_is_not_there_is_said(model: HubModel, names: list[str], said: str)
         model.choose(names)
 
 
+@pytest.mark.parametrize(
+    ("spec", "repo", "quant", "file"),
+    [
+        ("hf.co/u/r:Q4_K_M", "u/r", "Q4_K_M", None),
+        ("https://huggingface.co/u/r", "u/r", None, None),
+        ("https://huggingface.co/u/r/blob/main/BF16/m.gguf", "u/r", None, "BF16/m.gguf"),
+        ("https://hf.co/u/r/resolve/main/m.gguf?download=true", "u/r", None, "m.gguf"),
+    ],
+)
+def test_addresses_are_understood(
+    spec: str, repo: str, quant: str | None, file: str | None
+) -> None:
+    assert HubModel.parse(spec) == HubModel(repo, quant, file)
+
+
 @pytest.mark.parametrize("spec", ["model.gguf", "a/b/c", "a/b:", "../x:y/z"])
 def test_another_spec_is_refused(spec: str) -> None:
     with pytest.raises(ModelError, match="expected user/repo"):

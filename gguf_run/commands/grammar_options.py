@@ -38,9 +38,16 @@ def grammar_kwargs(values: dict[str, Any]) -> dict[str, str]:
     if len(given) > 1:
         found = " and ".join(_SPELLINGS[name] for name in given)
         raise click.UsageError(f"expected one grammar, schema or regex, found {found}")
-    return {
-        name.removesuffix("_file"): read_text(_SPELLINGS[name], value)
-        if isinstance(value, Path)
-        else value
-        for name, value in given.items()
-    }
+    return {name.removesuffix("_file"): _text(name, value) for name, value in given.items()}
+
+
+def _text(name: str, value: str | Path) -> str:
+    if isinstance(value, Path):
+        return read_text(_SPELLINGS[name], value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(
+            f"{_SPELLINGS[name]}: expected UTF-8 text, found other bytes"
+        ) from None
+    return value

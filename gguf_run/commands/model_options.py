@@ -12,7 +12,7 @@ import click
 
 from gguf_run.commands.options import Command, stack
 from gguf_run.errors import ModelError
-from gguf_run.hub import SPEC, HubModel, fetch
+from gguf_run.hub import HubModel, fetch
 
 _PATH = click.Path(path_type=Path)
 
@@ -89,16 +89,18 @@ def _refuse_what_is_no_file(path: Path) -> None:
     spec = path.as_posix()
     if path.exists():
         return
+    try:
+        named = HubModel.parse(spec)
+    except ModelError:
+        named = None
+    if named is not None and (named.file or path.suffix != ".gguf"):
+        quant = f":{named.quant}" if named.quant else ""
+        option = f"-hf {named.repo}{quant}" + (f" -hff {named.file}" if named.file else "")
+        raise ModelError(
+            f"{spec}: expected a GGUF file, found none; from the hub it would be {option}"
+        )
     if spec.startswith(("http:/", "https:/")):
-        raise ModelError(
-            f"{spec}: expected a GGUF file, found an address; download it, or say "
-            "-hf USER/REPO -hff FILE"
-        )
-    if SPEC.fullmatch(spec) and path.suffix != ".gguf":
-        raise ModelError(
-            f"{spec}: expected a GGUF file, found none; the hub's repository of this name would be "
-            f"-hf {spec}"
-        )
+        raise ModelError(f"{spec}: expected a GGUF file, found an address; download it first")
 
 
 def chosen_model(
