@@ -1,11 +1,12 @@
 """Structured output: does every text validate, and what does a mask cost?
 
-    python benchmarks/structured_output.py texts [--first 0] [--count 10000] [--model FILE]
+    python benchmarks/structured_output.py texts [--first 0] [--count 10000] [--keywords]
     python benchmarks/structured_output.py masks FILE [FILE ...]
 
 `texts` writes by random JSON schemas (tests/structured/random_schemas.py) and validates what came
-to its end with jsonschema. `masks` times `Constraint.mask` along fixed texts, with the vocabulary
-of each GGUF file (files without tensors will do). Set OMP_NUM_THREADS=1 for steady figures.
+to its end with jsonschema; `--keywords` by those of keyword_schemas.py, without the ones that are
+refused. `masks` times `Constraint.mask` along fixed texts, with the vocabulary of each GGUF file
+(files without tensors will do). Set OMP_NUM_THREADS=1 for steady figures.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,17 +24,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gguf_run import Model
+from gguf_run import Model, ModelError
 from gguf_run.kv_cache import Sequence
 from gguf_run.sampling import SamplerChain, SamplingParams
-from gguf_run.structured import Drawer
+from gguf_run.structured import Constraint, Drawer
 from gguf_run.structured.factory import ConstraintFactory
 from gguf_run.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "structured"))
 
-from random_schemas import errors, random_schema  # noqa: E402 - the folder is on the path only now
+# The folder is on the path only now.
+from keyword_schemas import keyword_schema  # noqa: E402
+from random_schemas import errors, random_schema  # noqa: E402
 
 PROMPT = "Once upon a time"
 MAX_TOKENS = 150
@@ -97,20 +100,33 @@ class Writing:
         self.tokens.append(self.drawer.draw(logits).token)
 
 
-def write(model: Model, seeds: range) -> Iterator[tuple[dict[str, Any], str, bool, int]]:
+def schemas(
+    factory: ConstraintFactory, seeds: range, schema_of: Callable[[int], dict[str, Any]]
+) -> Iterator[tuple[int, dict[str, Any], Constraint]]:
+    """The schemas that are not refused."""
+    for seed in seeds:
+        schema = schema_of(seed)
+        try:
+            yield seed, schema, factory.from_json_schema(schema)
+        except ModelError:
+            if schema_of is random_schema:
+                raise
+
+
+def write(
+    model: Model, seeds: range, schema_of: Callable[[int], dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], str, bool, int]]:
     """Texts of random schemas, `TOGETHER` at a time -> schema, text, whether it ended, tokens."""
     tokenizer, engine, n_vocab = model.tokenizer, model.engine, model.hparams.n_vocab
     factory = ConstraintFactory(tokenizer, n_vocab)
     prompt = model.tokenize(PROMPT)
-    waiting = iter(seeds)
+    waiting = schemas(factory, seeds, schema_of)
     writing: list[Writing] = []
     while True:
-        for seed in islice(waiting, TOGETHER - len(writing)):
+        for seed, schema, constraint in islice(waiting, TOGETHER - len(writing)):
             temperature = 0.0 if seed % 10 == 0 else 0.8
             chain = SamplerChain(SamplingParams(seed=seed, temperature=temperature), n_vocab)
-            schema = random_schema(seed)
-            drawer = Drawer(chain, factory.from_json_schema(schema))
-            new = Writing(schema, drawer, engine.new_sequence())
+            new = Writing(schema, Drawer(chain, constraint), engine.new_sequence())
             new.draw(engine.evaluate(new.sequence, prompt)[-1])
             writing.append(new)
         if not writing:
@@ -132,25 +148,23 @@ def write(model: Model, seeds: range) -> Iterator[tuple[dict[str, Any], str, boo
                 each.draw(logits)
 
 
-def texts(model_path: Path, seeds: range) -> None:
+def texts(model_path: Path, seeds: range, schema_of: Callable[[int], dict[str, Any]]) -> None:
     """Write and validate; ends with status 1 where a text is wrong."""
     start = perf_counter()
     n_texts = n_ended = n_tokens = n_wrong = 0
     with Model(model_path, device="cpu", n_ctx=256, n_parallel=TOGETHER) as model:
-        for schema, text, ended, n in write(model, seeds):
+        for schema, text, ended, n in write(model, seeds, schema_of):
             n_texts += 1
             n_tokens += n
             n_ended += ended
             for error in errors(schema, text) if ended else ():
                 n_wrong += 1
                 print(f"{error}\n  {json.dumps(schema)}\n  {text}", flush=True)
-            if n_texts % 1000 == 0 or n_texts == len(seeds):
-                rate = n_tokens / (perf_counter() - start)
-                print(
-                    f"{n_texts} schemas: {n_ended} texts came to their end, {n_wrong} of them "
-                    f"wrong; {n_tokens} tokens, {rate:.0f} tok/s",
-                    flush=True,
-                )
+    rate = n_tokens / (perf_counter() - start)
+    print(
+        f"{n_texts} schemas: {n_ended} texts came to their end, {n_wrong} of them wrong; "
+        f"{n_tokens} tokens, {rate:.0f} tok/s"
+    )
     sys.exit(n_wrong > 0)
 
 
@@ -198,12 +212,14 @@ def main() -> None:
     writing = commands.add_parser("texts")
     writing.add_argument("--first", type=int, default=0, help="the first seed")
     writing.add_argument("--count", type=int, default=10_000)
+    writing.add_argument("--keywords", action="store_true")
     writing.add_argument("--model", type=Path, default=ROOT / "models" / "demo.gguf")
     timing = commands.add_parser("masks")
     timing.add_argument("files", type=Path, nargs="+")
     options = parser.parse_args()
     if options.command == "texts":
-        texts(options.model, range(options.first, options.first + options.count))
+        seeds = range(options.first, options.first + options.count)
+        texts(options.model, seeds, keyword_schema if options.keywords else random_schema)
     for file in getattr(options, "files", ()):
         masks(file)
 
