@@ -297,6 +297,50 @@ MORE_FAMILIES: dict[str, Variant] = {
             "expert_weights_scale": 1.5,
         },
     ),
+    **{
+        name: _row(
+            "laguna",
+            *("choice_bias", "qk_norm", gate),
+            n_layer=5,
+            n_dense=1,
+            n_expert=8,
+            n_ff_shared=32,
+            n_head=(4, 6, 6, 4, 6),
+            keys={
+                **FINE,
+                **scaling("yarn"),
+                "attention.sliding_window": 16,
+                "attention.sliding_window_pattern": [il % 4 != 0 for il in range(5)],
+                "rope.freq_base_swa": 5000.0,
+                "rope.dimension_count_swa": 8,
+                "leading_dense_block_count": 1,
+                "expert_weights_norm": True,
+                "expert_weights_scale": 1.5,
+                "expert_gating_func": 2,
+            },
+        )
+        for name, gate in (("laguna", "head_gate"), ("laguna-wide-gates", "attn_gate"))
+    },
+    "cohere2moe": _row(
+        "cohere2moe",
+        "tied",
+        n_layer=6,
+        n_dense=1,
+        n_expert=8,
+        n_ff_shared=48,
+        ffn_norm="",
+        keys={
+            **FINE,
+            **EPS,
+            "attention.layer_norm_rms_epsilon": 0.0,
+            "attention.sliding_window": 16,
+            "logit_scale": 0.25,
+            "leading_dense_block_count": 1,
+            "expert_shared_count": 1,
+            "expert_shared_feed_forward_length": 48,
+            "expert_weights_norm": True,
+        },
+    ),
     # Others
     "plamo3": _row(
         "plamo3",

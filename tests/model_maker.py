@@ -139,7 +139,8 @@ class Maker:
         w.add_feed_forward_length(v.n_ff)
         w.add_head_count(v.n_head)
         w.add_head_count_kv(v.n_head_kv)
-        w.add_layer_norm_rms_eps(1e-5)
+        if "attention.layer_norm_rms_epsilon" not in v.keys:
+            w.add_layer_norm_rms_eps(1e-5)
         w.add_rope_freq_base(v.rope_base)
         w.add_rope_dimension_count(v.n_rot)
         if v.n_head and (isinstance(v.n_head, tuple) or v.head_dim * v.n_head != v.n_embd):

@@ -72,11 +72,11 @@ def attention_params(b: Builder, window: int = 0) -> AttentionParams:
     return AttentionParams(scale=b.hp.head_dim_k**-0.5, window=window)
 
 
-def window(b: Builder, il: int, period: int, default: int = 0) -> int:
+def window(b: Builder, il: int, period: int, default: int = 0, first: bool = False) -> int:
     """Keys that layer `il` sees (arXiv:2004.05150), 0 for all.
 
-    Of `period` layers the last one sees all; the file may name another period, or say of each layer
-    whether it has a window. `default` is the window where the file names none.
+    Of `period` layers the last one sees all, or the `first`; the file may name another period, or
+    say of each layer whether it has a window. `default` is the window where the file names none.
     """
     size = b.hp.window or default
     pattern = b.hp.keys.get("attention.sliding_window_pattern")
@@ -84,7 +84,7 @@ def window(b: Builder, il: int, period: int, default: int = 0) -> int:
         flags = b.hp.keys.per_layer("attention.sliding_window_pattern", b.hp.n_layer, None)
         return size if flags[il] else 0
     period = b.hp.keys.integer("attention.sliding_window_pattern", period)
-    return 0 if il % period == period - 1 else size
+    return 0 if il % period == (0 if first else period - 1) else size
 
 
 def window_base(b: Builder, default: float) -> float:
@@ -165,6 +165,13 @@ def attend(b: Builder, q: Tensor, k: Tensor, v: Tensor, il: int, params: Attenti
     sinks = b.maybe(f"blk.{il}.attn_sinks.weight", q.shape[1])
     found = g.flash_attn_ext(q, keys, values, b.positions, b.seq_ids, table, params, sinks)
     return g.reshape(found, q.shape[0], q.shape[1] * v.shape[2])
+
+
+def times_heads(b: Builder, x: Tensor, factors: Tensor) -> Tensor:
+    """Heads x (n_tok, n_head * d) times a factor each (n_tok, n_head)."""
+    n, (n_tok, width) = factors.n_elements, x.shape
+    each = b.g.reshape(x, n, 1, n_tok * width // n)
+    return b.g.reshape(b.g.moe_sum(each, b.g.reshape(factors, n, 1)), n_tok, width)
 
 
 def attention(

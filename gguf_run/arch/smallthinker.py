@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gguf_run.arch.attention import attention, attention_params, rope_params
+from gguf_run.arch.attention import attention, attention_params, rope_params, window
 from gguf_run.arch.blocks import embed, head, linear, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.moe import experts, router_by_keys
@@ -22,9 +22,8 @@ def smallthinker(b: Builder) -> Tensor:
     params = router_by_keys(b, Gating.SOFTMAX, normalise=True)
     n_expert, n_ff = keys.integer("expert_count"), keys.integer("expert_feed_forward_length")
     for il in range(b.hp.n_layer):
-        sees_all = b.hp.window == 0
-        rotates = sees_all or il % PERIOD != 0
-        scores = attention_params(b, b.hp.window if il % PERIOD else 0)
+        rotates = b.hp.window == 0 or il % PERIOD != 0
+        scores = attention_params(b, window(b, il, PERIOD, first=True))
         attend = partial(attention, rope=rope if rotates else None, params=scores)
         logits = linear(b, x, f"blk.{il}.ffn_gate_inp", n_expert)
         x = g.add(x, attend(b, rms_norm(b, x, f"blk.{il}.attn_norm"), il))

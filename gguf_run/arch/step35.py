@@ -12,6 +12,7 @@ from gguf_run.arch.attention import (
     head_norms,
     qkv_heads,
     rope_params,
+    times_heads,
     window,
 )
 from gguf_run.arch.blocks import embed, head, linear
@@ -51,11 +52,8 @@ def step35_attention(b: Builder, x: Tensor, il: int) -> Tensor:
     q, k = (g.rope(t, b.positions, rope, factors) for t in (q, k))
     found = attend(b, q, k, v, il, attention_params(b, size))
     if b.has(f"{name}_gate.weight"):
-        n_tok, n_head, d = *q.shape[:2], v.shape[2]
-        gate = g.unary("sigmoid", linear(b, x, f"{name}_gate", n_head))
-        each = g.reshape(found, n_tok * n_head, 1, d)
-        each = g.moe_sum(each, g.reshape(gate, n_tok * n_head, 1))
-        found = g.reshape(each, *found.shape)
+        gate = g.unary("sigmoid", linear(b, x, f"{name}_gate", q.shape[1]))
+        found = times_heads(b, found, gate)
     return linear(b, found, f"{name}_output", b.hp.n_embd)
 
 
