@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chat.conversations import TOOLS
-from chat.test_reply import CASES, HARMONY, SIGNS, THINK
+from chat.reply_cases import CASES, HARMONY, SIGNS, THINK
 from grammars import DEMO_MODEL, Accepts
 from jsonschema import Draft202012Validator
 from walks import Walker
