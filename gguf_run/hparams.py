@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from gguf_run.errors import ModelError
-
-Number = TypeVar("Number", int, float)
 
 MAX_LAYERS = 4096
 MAX_DIMENSION = 1 << 24

@@ -8,8 +8,8 @@ from html import escape
 
 WIDTH, MARGIN, LINE = 960, 20, 24
 TOP, STACK = 64, 34
-NAMES, BARS, NOTES = 300, 330, 270
-"""Widths of a line's name, bar and note; with the margins they fill the picture."""
+NAMES, BARS = 300, 330
+"""Widths of a line's name and bar; the note has the rest."""
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
 GREY = "#9c9c9c"
