@@ -103,7 +103,7 @@ def largest(rows: int, sign: int) -> Array:
 def large_cases() -> list[Case]:
     """Several tiles and blocks each way, and sums shared among blocks."""
     return [
-        case("Q4_0", 1, 131, 2080),
+        *(case("Q4_0", n, 131, 2080) for n in (1, 4, 8)),
         case("Q4_0", 1, 700, 96),
         case("Q4_0", 33, 130, 2080),
         case("Q4_0", 129, 129, 96),

@@ -5,7 +5,7 @@
 #include "mul_mat_vec.cuh"
 
 template <class Q, int N_TOK, int ROWS>
-__global__ void __launch_bounds__(128, (PER_SM<Q, N_TOK>))
+__global__ void __launch_bounds__(128, (PER_SM<Q, N_TOK, ROWS>))
 mul_mat_vec_q8_1(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, const float* __restrict__ add,
                  float* __restrict__ y, int n_tok, int n_out, int n_chunk, int k_split, int add_stride) {
   const int h = blockIdx.y, n_head = gridDim.y;

@@ -33,9 +33,9 @@ __device__ __forceinline__ Activation<FINE> load_activations(const uint8_t* x, i
 }
 
 // Blocks that must fit a multiprocessor. From sm_100 on, three of 8 tokens and five of MXFP4 would spill a few registers.
-template <class Q, int N_TOK>
-constexpr int PER_SM = N_TOK == 1 ? 5 : N_TOK < 8 ? 4 : __CUDA_ARCH__ >= 1000 ? 2 : 3;
-template <> constexpr int PER_SM<MXFP4, 1> = __CUDA_ARCH__ >= 1000 ? 4 : 5;
+template <class Q, int N_TOK, int ROWS>
+constexpr int PER_SM = N_TOK == 1 ? 5 : N_TOK == 2 ? 4 : N_TOK == 4 ? (ROWS == 4 ? 3 : 4) : ROWS == 4 || __CUDA_ARCH__ >= 1000 ? 2 : 3;
+template <> constexpr int PER_SM<MXFP4, 1, 4> = __CUDA_ARCH__ >= 1000 ? 4 : 5;
 
 // Rows unit * groups * ROWS and following; the whole block calls it, once.
 template <class Q, int N_TOK, int ROWS>
@@ -54,7 +54,7 @@ __device__ __forceinline__ void mul_mat_vec(
   for (int r = 0; r < ROWS; r++) rows[r] = w + min(row0 + r, n_out - 1) * row_bytes;
   float sum[ROWS][N_TOK] = {};
   // Types whose chunks take few registers are loaded one round ahead.
-  constexpr bool AHEAD = sizeof(typename Q::Raw) <= 48 && N_TOK <= 4;
+  constexpr bool AHEAD = sizeof(typename Q::Raw) <= 48 && (N_TOK <= 4 || ROWS == 4);
   typename Q::Raw next[ROWS];
   const auto load = [&](int c) {
 #pragma unroll

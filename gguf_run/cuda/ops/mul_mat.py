@@ -52,15 +52,21 @@ DEPTH = 64
 """Elements of a row that a block of mul_mat_mma takes at a time."""
 
 
-def rows_per_warp(type_name: str, n_tok: int) -> int:
-    """Rows a warp: more loads in flight where a chunk is few registers."""
+def rows_per_warp(type_name: str) -> int:
+    """Rows a warp: more of them share what is read of the activations, and more loads are in
+    flight, where a chunk is few registers."""
     layout = LAYOUTS[type_name]
-    return 4 if layout.block_size == 32 and layout.type_size <= 20 and n_tok == 1 else 2
+    return 4 if layout.block_size == 32 and layout.type_size <= 20 else 2
+
+
+def warps_per_sm(rows: int, n_tok: int) -> int:
+    """Warps to fill a multiprocessor with, as far as registers allow (mul_mat_vec.cuh: PER_SM)."""
+    return {4: 12, 8: 8}.get(n_tok, WARPS_PER_SM) if rows == 4 else WARPS_PER_SM
 
 
 def vec_kernel(type_name: str, n_tok: int) -> str:
     """The kernel for up to `n_tok` tokens, one of FEW, and weights of a quantised type."""
-    return f"mul_mat_vec_q8_1<{type_name}, {n_tok}, {rows_per_warp(type_name, n_tok)}>"
+    return f"mul_mat_vec_q8_1<{type_name}, {n_tok}, {rows_per_warp(type_name)}>"
 
 
 def vec_float_kernel(type_name: str, n_tok: int, width: int) -> str:
@@ -197,13 +203,14 @@ def _operands(low: Lowering, p: Product) -> list[Any]:
 # Few tokens
 
 
-def share_rows(n_unit: int, n_step: int, n_sm: int) -> tuple[int, int]:
+def share_rows(n_unit: int, n_step: int, n_sm: int, warps: int = WARPS_PER_SM) -> tuple[int, int]:
     """Warps that split a unit's rows along n_in, and units a block.
 
-    n_unit: how many groups of rows; n_step: loads of a whole warp in a row.
+    n_unit: how many groups of rows; n_step: loads of a whole warp in a row; warps: that fill one of
+    n_sm multiprocessors.
     """
     k_split = 1
-    while k_split < MAX_WARPS and n_unit * k_split < WARPS_PER_SM * n_sm and n_step > k_split:
+    while k_split < MAX_WARPS and n_unit * k_split < warps * n_sm and n_step > k_split:
         k_split *= 2
     return k_split, MAX_WARPS // k_split
 
@@ -218,9 +225,10 @@ def _launch_vec(low: Lowering, p: Product) -> None:
             f"mul_mat: {p.w}: expected at most {MAX_FEW} tokens as {form.name}, or "
             f"{F16_SCALED.name}, found {p.x}"
         )
-    rows, n_chunk = rows_per_warp(name, few), p.n_in // 32
+    rows, n_chunk = rows_per_warp(name), p.n_in // 32
     n_unit = -(-p.n_out // rows)
-    k_split, units = share_rows(n_unit, -(-n_chunk // 32), low.device.n_sm)
+    n_step, warps = -(-n_chunk // 32), warps_per_sm(rows, few)
+    k_split, units = share_rows(n_unit, n_step, low.device.n_sm, warps)
     low.launch(
         VEC[name],
         vec_kernel(name, few),

@@ -69,7 +69,7 @@ def _launch_vec(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     layout_of(w.dtype)
     name, few, (n_head, n_out, n_in) = w.dtype.name, _few(x.shape[0]), w.shape
     w_at, x_at, y_at = operands
-    n_unit, n_chunk = -(-n_out // rows_per_warp(name, few)), n_in // 32
+    n_unit, n_chunk = -(-n_out // rows_per_warp(name)), n_in // 32
     k_split, units = share_rows(n_unit * n_head, -(-n_chunk // 32), low.device.n_sm)
     low.launch(
         VEC[name],

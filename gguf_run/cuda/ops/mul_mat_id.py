@@ -20,7 +20,7 @@ TILES = {True: Tile(128, PAIRS, 32, 64, 2), False: Tile(64, PAIRS // 2, 32, 32, 
 
 
 def _vec_kernel(type_name: str) -> str:
-    return f"mul_mat_id_vec_q8_1<{type_name}, {rows_per_warp(type_name, 1)}>"
+    return f"mul_mat_id_vec_q8_1<{type_name}, {rows_per_warp(type_name)}>"
 
 
 VEC = {name: kernel_module("mul_mat_id_vec.cu", [_vec_kernel(name)]) for name in LAYOUTS}
@@ -71,7 +71,7 @@ def _launch_vec(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     w, x, ids = t.srcs[:3]
     name, (_, n_out, n_in) = w.dtype.name, w.shape
     layout_of(w.dtype)
-    n_unit, n_chunk, n_pair = -(-n_out // rows_per_warp(name, 1)), n_in // 32, ids.n_elements
+    n_unit, n_chunk, n_pair = -(-n_out // rows_per_warp(name)), n_in // 32, ids.n_elements
     k_split, units = share_rows(n_unit * n_pair, -(-n_chunk // 32), low.device.n_sm)
     low.launch(
         VEC[name],
