@@ -1,7 +1,10 @@
 """Models of a known shape with random weights: as good as a file for measuring speed.
 
 Which tensors there are is what the architecture asks for while it builds its graph. Their types are
-those that llama.cpp's quantizer gives, but for its exceptions for single models.
+those that llama.cpp's quantizer gives without an importance matrix: the same for all tensors of
+four small models in Q4_0, Q5_0, Q8_0, Q6_K, BF16, Q4_K_M, Q5_K_M and MXFP4_MOE (llama-cpp-python
+0.3.36). Its exceptions for 80 layers and for eight experts are left out, and types that it mixes in
+other ways are taken for all matrices but the head.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -11,7 +12,7 @@ from gguf_run.errors import ModelError
 from gguf_run.model import Model
 from gguf_run.noise import HALF_SCALES, can_be_random, random_reader
 from gguf_run.quants import QUANT_TYPES, QuantType, quant_type
-from gguf_run.random_model import known_types, random_model
+from gguf_run.random_model import RandomModel, known_types, random_model
 from gguf_run.shapes import SHAPES
 from gguf_run.weights import WeightTable
 
@@ -103,6 +104,23 @@ def test_types_are_those_that_the_quantizer_gives() -> None:
     assert experts["blk.0.ffn_up_exps.weight"] == "MXFP4"
     assert experts["blk.0.attn_q.weight"] == experts["output.weight"] == "Q8_0"
     assert experts["blk.0.ffn_up_exps.bias"] == experts["blk.0.ffn_gate_inp.weight"] == "F32"
+
+
+@pytest.mark.parametrize(
+    ("n_layer", "better"),
+    [
+        (9, {0, 3, 6, 7, 8}),
+        (11, {0, 3, 6, 9, 10}),
+        (16, {0, 1, 4, 7, 10, 13, 14, 15}),
+        (19, {0, 1, 4, 7, 10, 13, 16, 17, 18}),
+    ],
+)
+def test_better_layers_are_those_of_llama_quantize(n_layer: int, better: set[int]) -> None:
+    tiny = SHAPES["tiny"]
+    shape = replace(tiny, metadata={**tiny.metadata, "block_count": n_layer})
+    model = RandomModel("layers", shape, "Q4_K_M")
+    types = [model.tensors[f"blk.{i}.ffn_down.weight"].type.name for i in range(n_layer)]
+    assert {i for i, name in enumerate(types) if name == "Q6_K"} == better
 
 
 def test_rows_that_fill_no_blocks_get_another_type() -> None:
