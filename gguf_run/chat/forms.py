@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gguf_run.chat.tool_bodies import json_calls
-from gguf_run.chat.tool_syntax import HERMES, TOOL_SYNTAXES, ToolSyntax
+from gguf_run.chat.tool_families import HERMES, TOOL_SYNTAXES
+from gguf_run.chat.tool_syntax import ToolSyntax
 from gguf_run.chat.written import Written
 
 T = TypeVar("T")
