@@ -11,6 +11,8 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
+import gguf_run.reference_attention as _attention  # noqa: F401  (registers its ops)
+import gguf_run.reference_elementwise as _elementwise  # noqa: F401  (registers its ops)
 import gguf_run.reference_moe as _moe  # noqa: F401  (registers its ops)
 import gguf_run.reference_recurrent as _recurrent  # noqa: F401  (registers its ops)
 import gguf_run.reference_sampling as _sampling  # noqa: F401  (registers its op)

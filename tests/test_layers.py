@@ -25,7 +25,9 @@ LAYERS = (
     {"costs", "noise", "random_model", "shapes"},
     {
         "reference",
+        "reference_attention",
         "reference_backend",
+        "reference_elementwise",
         "reference_moe",
         "reference_recurrent",
         "reference_sampling",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gguf_run import reference
+from gguf_run import reference_attention
 from gguf_run.cli import cli
 from gguf_run.commands import opening
 from gguf_run.commands.opening import LoadingBar
@@ -58,7 +58,7 @@ def test_scores_of_long_contexts_are_held_a_few_at_a_time(
     ids = list(range(3, 60))
     with Model(tiny_llama, "cpu", n_ctx=64) as model:
         whole = model.logits(ids)
-        monkeypatch.setattr(reference, "MOST_SCORES", 3 * model.hparams.n_head[0] * 64)
+        monkeypatch.setattr(reference_attention, "MOST_SCORES", 3 * model.hparams.n_head[0] * 64)
         assert np.allclose(model.logits(ids), whole, atol=1e-5)
 
 
