@@ -92,12 +92,14 @@ class RecurrentOps:
 
         q and k (n_tok, n_head_k, d_k), v (n_tok, n_head_v, d_v), decay (logarithms) and beta
         (n_tok, n_head_v). Each head's state S (d_v, d_k) goes token by token:
-        S = exp(decay) S; S += beta (v - S k) k^T; o = S q. The result is flat: o (n_tok, n_head_v,
-        d_v), then the sequences' new states (n_seq, n_head_v, d_v, d_k).
+        S = exp(decay) S; S += beta (v - S k) k^T; o = S q. With decay (n_tok, n_head_v, d_k) each
+        column of S has its own (arXiv:2510.26692). The result is flat: o (n_tok, n_head_v, d_v),
+        then the sequences' new states (n_seq, n_head_v, d_v, d_k).
         """
         q, k, v = qkv
         ok = len(q.shape) == len(v.shape) == 3 and q.shape == k.shape and q.shape[0] == v.shape[0]
-        ok = ok and v.shape[1] % q.shape[1] == 0 and decay.shape == beta.shape == v.shape[:2]
+        ok = ok and v.shape[1] % q.shape[1] == 0 and beta.shape == v.shape[:2]
+        ok = ok and decay.shape in (beta.shape, (*beta.shape, q.shape[2]))
         ok = ok and seq_ids.shape == q.shape[:1] and len(state_in.shape) == 1
         ok = ok and states.shape[1:] == (v.shape[1] * v.shape[2] * q.shape[2],)
         expected = "q and k (n_tok, h_k, d_k), v (n_tok, h_v, d_v), decay and beta (n_tok, h_v)"

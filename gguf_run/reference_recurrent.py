@@ -80,7 +80,7 @@ def gated_delta_net(
     for seq, (rows, state) in enumerate(_sequences(seq_ids, states, state_in)):
         s = state.reshape(n_head_v, v.shape[2], k.shape[2])
         for row in rows:
-            s *= np.exp(decay[row])[:, None, None]
+            s *= np.exp(decay[row]).reshape(n_head_v, 1, -1)
             error = v[row] - np.einsum("hvk,hk->hv", s, k[row])
             s += (beta[row][:, None] * error)[:, :, None] * k[row][:, None]
             o[row] = np.einsum("hvk,hk->hv", s, q[row])

@@ -97,6 +97,41 @@ def hy_v3_layers(m: Maker) -> None:
             m.vector(f"blk.{il}.exp_probs_b", m.variant.n_expert, 0.0)
 
 
+def kimi_linear_layers(m: Maker) -> None:
+    """Layers without KV heads have linear attention, the others latent attention."""
+    v, d, n_tap = m.variant, KDA_HEAD, 4
+    assert isinstance(v.n_head, int)
+    n = v.n_head * d
+    ends(m)
+    for il in range(v.n_layer):
+        name, n_nope = f"blk.{il}", v.head_dim - v.n_rot
+        m.norm(f"{name}.attn_norm", v.n_embd)
+        if per_layer(v.n_head_kv, il):
+            m.matrix(f"{name}.attn_q", v.n_head * v.head_dim, v.n_embd, gain=1.5)
+            m.matrix(f"{name}.attn_kv_a_mqa", KV_RANK + v.n_rot, v.n_embd)
+            m.norm(f"{name}.attn_kv_a_norm", KV_RANK)
+            m.stack(f"{name}.attn_k_b", v.n_head, KV_RANK, n_nope)
+            m.stack(f"{name}.attn_v_b", v.n_head, VALUE, KV_RANK)
+            m.matrix(f"{name}.attn_output", v.n_embd, v.n_head * VALUE)
+        else:
+            for part in "qkv":
+                m.matrix(f"{name}.attn_{part}", n, v.n_embd)
+                taps = 0.3 + 0.2 * m.rng.standard_normal((n, 1, n_tap))
+                m.constant(f"{name}.ssm_conv1d_{part}.weight", taps)
+            for gate in ("f", "g"):
+                m.matrix(f"{name}.ssm_{gate}_a", d, v.n_embd)
+                m.matrix(f"{name}.ssm_{gate}_b", n, d)
+            m.matrix(f"{name}.ssm_beta", v.n_head, v.n_embd)
+            m.table(f"{name}.ssm_a", v.n_head, 1, -0.5)
+            m.vector(f"{name}.ssm_dt.bias", n, -1.0, 0.5)
+            m.norm(f"{name}.ssm_norm", d)
+            m.matrix(f"{name}.attn_output", v.n_embd, n)
+        feed_forward(m, il)
+
+
+KDA_HEAD = 16
+
+
 def gemma3n_layers(m: Maker) -> None:
     """Gemma 3n's tensors: its layers behind the twentieth have keys, too, which nobody reads."""
     v, n_own, n_stream, rank = m.variant, 256, 4, 64
@@ -339,6 +374,31 @@ MORE_FAMILIES: dict[str, Variant] = {
             "expert_shared_count": 1,
             "expert_shared_feed_forward_length": 48,
             "expert_weights_norm": True,
+        },
+    ),
+    "kimi-linear": _row(
+        "kimi-linear",
+        "choice_bias",
+        build=kimi_linear_layers,
+        n_layer=5,
+        n_dense=1,
+        n_expert=8,
+        n_ff_shared=32,
+        n_rot=8,
+        n_head_kv=(0, 0, 0, 1, 0),
+        keys={
+            **FINE,
+            "attention.kv_lora_rank": KV_RANK,
+            "attention.key_length": KV_RANK + 8,
+            "attention.value_length": KV_RANK,
+            "attention.key_length_mla": 16,
+            "attention.value_length_mla": VALUE,
+            "ssm.conv_kernel": 4,
+            "kda.head_dim": KDA_HEAD,
+            "leading_dense_block_count": 1,
+            "expert_shared_count": 1,
+            "expert_weights_scale": 2.4,
+            "expert_gating_func": 2,
         },
     ),
     # Others

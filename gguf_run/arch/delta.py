@@ -78,8 +78,8 @@ def delta_attention(
     g, name, n_tok = b.g, f"blk.{il}.ssm", mixed.shape[0]
     taps = b.weight(f"{name}_conv1d.weight", h.channels, h.n_tap)
     convolved = g.unary("silu", convolve(b, il, mixed, taps))
-    q = _unit(b, heads(b, g.view(convolved, 0, h.keys), h.width), h.width**-0.5)
-    k = _unit(b, heads(b, g.view(convolved, h.keys, 2 * h.keys), h.width))
+    q = unit_rows(b, heads(b, g.view(convolved, 0, h.keys), h.width), h.width**-0.5)
+    k = unit_rows(b, heads(b, g.view(convolved, h.keys, 2 * h.keys), h.width))
     v = heads(b, g.view(convolved, 2 * h.keys, h.channels), h.width)
     steps = g.unary("softplus", g.add(alpha, b.weight(f"{name}_dt.bias", h.n_value)))
     decay = g.mul(steps, b.weight(f"{name}_a", h.n_value))
@@ -89,9 +89,10 @@ def delta_attention(
     return g.reshape(keep_states(b, both, states, n_tok * h.values), n_tok, h.n_value, h.width)
 
 
-def convolve(b: Builder, il: int, x: Tensor, w: Tensor) -> Tensor:
-    """A causal convolution along each sequence: x (n_tok, n_ch) with the taps w (n_ch, n_tap)."""
-    states = b.states(il, "conv", (w.shape[1] - 1) * w.shape[0])
+def convolve(b: Builder, il: int, x: Tensor, w: Tensor, name: str = "conv") -> Tensor:
+    """A causal convolution along each sequence: x (n_tok, n_ch) with the taps w (n_ch, n_tap); a
+    layer with several names their states apart."""
+    states = b.states(il, name, (w.shape[1] - 1) * w.shape[0])
     both = b.g.ssm_conv(x, w, states, b.seq_ids, b.state_in)
     return b.g.reshape(keep_states(b, both, states, x.n_elements), *x.shape)
 
@@ -104,7 +105,7 @@ def keep_states(b: Builder, both: Tensor, states: Tensor, n: int) -> Tensor:
     return g.view(both, 0, n)
 
 
-def _unit(b: Builder, x: Tensor, length: float = 1.0) -> Tensor:
+def unit_rows(b: Builder, x: Tensor, length: float = 1.0) -> Tensor:
     """Rows of x over their norm, times `length`: sqrt(n) * rms_norm is x / sqrt(sum(x^2) + eps)."""
     n = x.shape[-1]
     return b.g.scale(b.g.rms_norm(x, b.hp.norm_rms_eps / n), length * n**-0.5)

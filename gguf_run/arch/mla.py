@@ -17,7 +17,7 @@ class Latent:
     """Widths: of the latent vector, of a head's queries without and with positions, of its values.
 
     `absorbed`: the file has the latent vector's two products apart, so that the cache can hold the
-    vector itself; else keys and values are cached as heads.
+    vector itself; else keys and values are cached as heads. `rope` None: nothing is rotated.
     """
 
     n_latent: int
@@ -25,7 +25,7 @@ class Latent:
     n_rot: int
     n_value: int
     absorbed: bool
-    rope: RopeParams
+    rope: RopeParams | None
     factors: Tensor | None
     scores: AttentionParams
 
@@ -87,9 +87,10 @@ def latent_attention(b: Builder, x: Tensor, il: int, m: Latent) -> Tensor:
     both = linear(b, x, f"{name}_kv_a_mqa", m.n_latent + m.n_rot)
     c = rms_norm(b, g.view(both, 0, m.n_latent), f"{name}_kv_a_norm")
     k_rot = heads(b, g.view(both, m.n_latent, m.n_latent + m.n_rot), m.n_rot)
-    k_rot = g.rope(k_rot, b.positions, m.rope, m.factors)
     q_nope, q_rot = g.view(q, 0, m.n_nope), g.view(q, m.n_nope, m.n_nope + m.n_rot)
-    q_rot = g.rope(q_rot, b.positions, m.rope, m.factors)
+    if m.rope is not None:
+        k_rot = g.rope(k_rot, b.positions, m.rope, m.factors)
+        q_rot = g.rope(q_rot, b.positions, m.rope, m.factors)
     found = (_absorbed if m.absorbed else _expanded)(b, il, m, q_nope, q_rot, c, k_rot)
     merged = g.reshape(found, x.shape[0], n_head * m.n_value)
     return linear(b, merged, f"{name}_output", b.hp.n_embd)

@@ -52,8 +52,10 @@ def delta(
     widths: tuple[int, int],
     in_turn: bool = False,
     start: int = 0,
+    wide: bool = False,
 ) -> Build:
-    """`heads` of keys and values, their `widths`; q, k and v are slices of one row."""
+    """`heads` of keys and values, their `widths`; q, k and v are slices of one row; `wide`: a decay
+    for each column of a head's state."""
     n_tok, n_seq, (h_k, h_v), (d_k, d_v) = sum(counts), len(counts), heads, widths
     n_key, n_value = h_k * d_k, h_v * d_v
 
@@ -64,7 +66,8 @@ def delta(
             return g.reshape(g.view(row, start + at, start + at + h * d), n_tok, h, d)
 
         qkv = part(0, h_k, d_k), part(n_key, h_k, d_k), part(2 * n_key, h_v, d_v)
-        decay, beta = (g.input(name, (n_tok, h_v), F32) for name in ("decay", "beta"))
+        decay = g.input("decay", (n_tok, h_v, d_k) if wide else (n_tok, h_v), F32)
+        beta = g.input("beta", (n_tok, h_v), F32)
         cache = g.cache("states", (N_STATE, n_value * d_k), F32)
         ids = g.input("seq_ids", (n_tok,)), g.input("state_in", (n_seq,))
         both = g.gated_delta_net(qkv, decay, beta, cache, *ids, DeltaParams(in_turn))
@@ -155,6 +158,20 @@ CASES = [
         )
     ),
     delta_case((40,), (2, 2), (32, 32)),
+    *(
+        Case(
+            f"gated_delta_net {c} tokens, heads {h} of {w}, a decay a column",
+            delta(c, h, w, wide=True),
+            {**states_of(c), **steady(w[0])},
+            tolerance=1e-6,
+        )
+        for c, h, w in (
+            ((5, 2, 9), (2, 4), (16, 16)),
+            ((1,), (3, 3), (128, 128)),
+            ((3, 0, 2), (1, 2), (33, 5)),
+            ((2,), (1, 2), (256, 17)),
+        )
+    ),
     *(
         Case(
             f"gated_delta_net, heads {'in turn' if in_turn else 'in groups'}, slices from {start}",

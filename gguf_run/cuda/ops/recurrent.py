@@ -17,7 +17,11 @@ PER_LANE = (4, 8, 16, 32)
 
 CONV = kernel_module("ssm_conv.cu", ["ssm_conv_f32"])
 DELTA = kernel_module(
-    "gated_delta_net.cu", [f"gated_delta_net_f32<{n}, {w}>" for n in PER_LANE for w in WIDTHS]
+    "gated_delta_net.cu",
+    [
+        *(f"gated_delta_net_f32<{n}, {w}, false>" for n in PER_LANE for w in WIDTHS),
+        *(f"gated_delta_net_f32<{n}, 1, true>" for n in PER_LANE),
+    ],
 )
 SCAN_LANES = ((8, 2), (16, 4), (32, 4), (32, 8))
 """Lanes that share a row of a state of ssm_scan.cu, and elements that each keeps."""
@@ -57,10 +61,11 @@ def gated_delta_net(low: Lowering, step: Step) -> None:
         raise DeviceError(f"gated_delta_net: expected keys of at most {most} numbers, found {k}")
     counts = [d_k, *q.strides[:2], *k.strides[:2]]
     aligned = all(low.at(t).ptr % 16 == 0 for t in (q, k, states))
-    width = 4 if aligned and not any(n % 4 for n in counts) else 1
+    is_wide = len(decay.shape) == 3
+    width = 4 if aligned and not is_wide and not any(n % 4 for n in counts) else 1
     low.launch(
         DELTA,
-        f"gated_delta_net_f32<{per_lane}, {width}>",
+        f"gated_delta_net_f32<{per_lane}, {width}, {str(is_wide).lower()}>",
         grid=(state_in.shape[0] * n_head, -(-d_v // ROWS)),
         block=128,
         args=[*(low.at(t) for t in (*out.srcs, out)), delta_struct(out)],
@@ -72,8 +77,8 @@ def delta_struct(t: Tensor) -> bytes:
     q, k, v, decay, beta = t.srcs[:5]
     assert isinstance(t.params, DeltaParams)
     strides = [*q.strides[:2], *k.strides[:2], *v.strides[:2]]
-    sizes = [decay.strides[0], beta.strides[0], v.shape[0], k.shape[1], v.shape[1]]
-    return struct.pack("<6q 8i", *strides, *sizes, k.shape[2], v.shape[2], t.params.in_turn)
+    sizes = [*decay.strides[:2], beta.strides[0], v.shape[0], k.shape[1], v.shape[1]]
+    return struct.pack("<6q 9i 4x", *strides, *sizes, k.shape[2], v.shape[2], t.params.in_turn)
 
 
 @lowering("ssm_scan")
