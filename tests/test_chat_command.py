@@ -92,6 +92,8 @@ def test_a_terminal_session(start: Start, tiny_chat: Path, tmp_path: Path) -> No
     child.expect("system message: in")
     say(child, "/help\r")
     child.expect("/regen +take the last answer back")
+    say(child, "/system\x1b\rbe short\r")
+    child.expect("system message: be short")
     say(child, "/exit\r")
     assert end(child) == 0
     assert "the an" in (tmp_path / "gguf-run" / "chat_history").read_text()

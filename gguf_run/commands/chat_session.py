@@ -148,7 +148,7 @@ class ChatSession:
             _note(f"stopped after {answer.timings.n_generated} tokens (-n)")
 
     def _command(self, text: str) -> None:
-        name, _, rest = text.partition(" ")
+        name, *rest = text.split(maxsplit=1)
         command = COMMANDS.get(_ALIASES.get(name, name))
         if command is None:
             near = difflib.get_close_matches(name, COMMANDS, 1)
@@ -157,7 +157,7 @@ class ChatSession:
                 f"expected a command, found {name}; {hint} "
                 "(a space before the slash makes it a message)"
             )
-        command(self, rest.strip())
+        command(self, "".join(rest).strip())
 
     def _reset(self, rest: str) -> None:
         """forget all but the system message"""
