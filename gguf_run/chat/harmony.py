@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from gguf_run.chat.reply import Delta, MarkScanner, TextOut
-from gguf_run.chat.tool_bodies import RawCall
+from gguf_run.chat.tool_bodies import RawCall, dumps
 
 _START, _MESSAGE = "<|start|>", "<|message|>"
 _ENDS = ("<|end|>", "<|call|>", "<|return|>")
@@ -113,8 +113,7 @@ class HarmonyParser:
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
-            arguments = json.dumps(value, ensure_ascii=False)
-            deltas.append(self._call(RawCall(name, arguments)))
+            deltas.append(self._call(RawCall(name, dumps(value))))
         else:
             self._out.switch("content")
             self._put(self._arguments, deltas)

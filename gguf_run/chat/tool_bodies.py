@@ -59,9 +59,13 @@ def _no_json(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 def dumps(value: Any) -> str:
-    """A value as JSON text."""
-    return json.dumps(value, ensure_ascii=False)
+    """A value as JSON text; halves of characters are escaped, as no file or socket takes them."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.dumps(value) if _HALF.search(text) else text
 
 
 def json_calls(body: str, types: Types) -> list[RawCall]:

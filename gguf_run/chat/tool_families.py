@@ -15,7 +15,7 @@ from gguf_run.chat.tool_bodies import (
 from gguf_run.chat.tool_syntax import ToolSyntax
 from gguf_run.chat.written import Written, in_json, listed
 
-_IN_TAGS = Written(f"<tool_call>\n{in_json()}\n</tool_call>")
+_IN_TAGS = Written(f"<tool_call>{{space}}{in_json()}{{space}}</tool_call>", between="{space}")
 _KEY_VALUE = "<arg_key>{key}</arg_key>\n<arg_value>{value}</arg_value>\n"
 _PARAMETER = "<parameter={key}>\n{value}\n</parameter>\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_PLACEHOLDER = re.compile(r"\{(name|arguments|key|value|is_text|index|id)\}")
+_PLACEHOLDER = re.compile(r"\{(name|arguments|key|value|is_text|index|id|space)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Written:
 
     Attributes:
         call: one of them; `{name}` is the function, `{arguments}` all its arguments, `{index}` a
-            number and `{id}` nine letters and digits that tell calls apart.
+            number and `{id}` nine letters and digits that tell calls apart; `{space}`, here and
+            below, is some or none.
         around: before the first call and after the last.
         between: between two calls; None: there is never more than one.
         argument: one argument, `{key}` and `{value}`, `{is_text}` being whether it is a string;
@@ -48,4 +49,4 @@ def in_json(name: str = "name", arguments: str = "arguments", more: str = "") ->
 
 def listed(before: str, after: str, call: str = in_json()) -> Written:
     """Calls in a JSON list."""
-    return Written(call, (f"{before}[", f"]{after}"), ", ")
+    return Written(call, (f"{before}{{space}}[{{space}}", f"{{space}}]{after}"), ",{space}")

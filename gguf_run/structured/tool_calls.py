@@ -21,7 +21,24 @@ _NOT_BINDING = frozenset(
     ("title", "description", "$schema", "$id", "$comment", "examples", "default")
 )
 _TEXT = frozenset(("type", "enum", "const", "minLength", "maxLength"))
-_FREE = {"index": "/[0-9]{1,3}/", "id": "/[0-9A-Za-z]{9}/"}
+_BOUND = frozenset(
+    (
+        "enum",
+        "const",
+        "pattern",
+        "format",
+        "minLength",
+        "maxLength",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "$ref",
+    )
+)
+_IN_QUOTES = r"""/'([^'\\\n]|\\['\\nt])*'/"""
+"""A text as Python has it as well; only where nothing binds it."""
+_FREE = {"space": r"/[ \n]{0,6}/", "index": "/[0-9]{1,3}/", "id": "/[0-9A-Za-z]{9}/"}
 
 
 class CallWriter:
@@ -55,7 +72,8 @@ class CallWriter:
         again = ""
         if several and written.between is not None:
             again = f"({self._choice(tools, written.between)})*"
-        return f"{first} {again} {self._spelling.mark(after)}"
+        end = [_FREE[p] if i % 2 else self._spelling.mark(p) for i, p in enumerate(parts_of(after))]
+        return f"{first} {again} {' '.join(end)}"
 
     def _choice(self, tools: Sequence[Mapping[str, Any]], before: str, given: str = "") -> str:
         calls = [self._call(tool, before, given) for tool in tools]
@@ -105,11 +123,13 @@ class CallWriter:
         is_text = field.get("type") == "string" and not self._written.quoted
         before, _, behind = self._written.argument.replace("{key}", key).partition("{value}")
         before = before.replace("{is_text}", "true" if is_text else "false")
-        value = (
-            self._raw(key, field, behind)
-            if is_text
-            else f"{self._spelling.json(self._read(field))} {self._spelling.mark(behind)}"
-        )
+        if is_text:
+            value = self._raw(key, field, behind)
+        else:
+            json = self._spelling.json(self._read(field))
+            if self._written.quoted and field.get("type") == "string" and not field.keys() & _BOUND:
+                json = f"({json} | {_IN_QUOTES})"
+            value = f"{json} {self._spelling.mark(behind)}"
         return self._spelling.rule(f"{self._spelling.mark(before)} {value}")
 
     def _raw(self, key: str, field: Schema, behind: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chat.conversations import TOOLS
-from chat.reply_cases import CALL, CASES, SIGNS, THINK, Case
+from chat.reply_cases import CALL, CASES, HARMONY, SIGNS, THINK, Case
 from gguf_run.chat import ChatTemplate, Delta, Reply, ReplyForm, ReplyParser
 
 
@@ -79,6 +79,19 @@ def test_without_tools_nothing_is_a_call() -> None:
     text = f"<tool_call>{CALL}</tool_call>"
     parser = ReplyParser(ReplyForm.of(THINK))
     assert Reply.of([*parser.push(text), *parser.finish()]).content == text
+
+
+@pytest.mark.parametrize(
+    ("sign", "text"),
+    [
+        (THINK, '<tool_call>{"name": "now", "arguments": {"a": "\\ud83d"}}</tool_call>'),
+        ("<|tool_call_start|>", '<|tool_call_start|>[now(a="\\ud83d\\ude00")]<|tool_call_end|>'),
+        (HARMONY, '<|channel|>c to=functions.now<|message|>{"a": "\\ud83d"}<|call|>'),
+    ],
+)
+def test_arguments_can_be_encoded_whatever_they_say(sign: str, text: str) -> None:
+    (call,) = Reply.of(parsed(Case("", sign, text), [text])).tool_calls
+    assert "ud83d" in call.arguments.encode().decode()
 
 
 def test_calls_without_id_get_one_of_nine_letters_and_digits() -> None:
