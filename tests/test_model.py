@@ -13,7 +13,7 @@ import pytest
 from sampling.llama_options import options_to_kwargs
 
 from gguf_run import DeviceError, GGUFError, Model, ModelError
-from gguf_run.hparams import HParams
+from gguf_run.hparams import HParams, Keys
 
 ARCHS = ("llama", "qwen2", "qwen3", "phi3")
 
@@ -137,6 +137,20 @@ def test_a_tensor_of_another_shape_is_named_with_both_shapes(tmp_path: Path) -> 
 def test_a_key_that_cannot_be_is_named(tmp_path: Path, key: str, value: object) -> None:
     with pytest.raises(ModelError, match=key.split(".")[-1]):
         Model(_write(tmp_path / "m.gguf", **{key: value}), device="cpu")
+
+
+@pytest.mark.parametrize("value", [["a", "b"], [1.0], [1.0, float("nan")], "wide", True])
+def test_numbers_of_layers_that_cannot_be_are_named(value: object) -> None:
+    keys = Keys({"llama.limits": value}, "llama", "m.gguf")
+    with pytest.raises(ModelError, match=r"m\.gguf: key llama\.limits"):
+        keys.numbers("limits", n_layer=2)
+
+
+def test_one_number_serves_all_layers() -> None:
+    keys = Keys({"llama.limits": 0.5, "llama.each": [1.0, -2.0, 3.0]}, "llama", "m.gguf")
+    assert keys.numbers("limits", n_layer=2) == (0.5, 0.5)
+    assert keys.numbers("each", n_layer=2) == (1.0, -2.0)
+    assert keys.numbers("none", n_layer=2, default=1.0) == (1.0, 1.0)
 
 
 def test_a_file_without_an_architecture_says_so() -> None:
