@@ -3,8 +3,8 @@
 A graph is built once per batch shape and is static; what changes from step to step (token ids,
 positions, KV slots, block tables, output rows) are input tensors. It is pure: no device, no data.
 
-Shapes are NumPy order, slowest first. The op names and their meaning are ggml's. To add an op,
-write its constructor here, its function in `reference.py`, its kernels under `cuda/` and its cases.
+Shapes are NumPy order, slowest first. The op names and their meaning are ggml's. CONTRIBUTING.md
+says what else to write for a new op.
 """
 
 from __future__ import annotations
