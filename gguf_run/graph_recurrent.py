@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gguf_run.graph_ops import F32, I32
-from gguf_run.graph_params import DeltaParams, Params
-from gguf_run.graph_tensor import Tensor, require
-from gguf_run.quants import QuantType
+from gguf_run.graph_params import DeltaParams
+from gguf_run.graph_tensor import OpFamily, Tensor, require
 
 
-class RecurrentOps:
+class RecurrentOps(OpFamily):
     """States are rows of a cache (n_state, n). A batch's sequences begin with the rows state_in
     (n_seq,) i32, or with zeros where that is -1, and token t belongs to sequence seq_ids[t]
     (n_tok,) i32; the tokens of a sequence stand together, in their order."""
 
     __slots__ = ()
-
-    def _op(
-        self,
-        op: str,
-        shape: tuple[int, ...],
-        srcs: tuple[Tensor, ...],
-        params: Params = None,
-        dtype: QuantType = F32,
-        **view: Any,
-    ) -> Tensor:
-        raise NotImplementedError
 
     def ssm_conv(
         self, x: Tensor, w: Tensor, states: Tensor, seq_ids: Tensor, state_in: Tensor

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from math import prod
+from typing import Any
 
+from gguf_run.graph_ops import F32
 from gguf_run.graph_params import Params
 from gguf_run.quants import QuantType
 
@@ -72,3 +74,27 @@ def require(condition: bool, op: str, expected: str, *found: Tensor) -> None:
     """`ValueError` where an op's sources are not what it takes."""
     if not condition:
         raise ValueError(f"{op}: expected {expected}, found {', '.join(map(repr, found))}")
+
+
+class OpFamily:
+    """Constructors of ops that belong together; `Graph` is made of such families."""
+
+    __slots__ = ()
+
+    tensors: list[Tensor]
+
+    def _op(
+        self,
+        op: str,
+        shape: tuple[int, ...],
+        srcs: tuple[Tensor, ...],
+        params: Params = None,
+        dtype: QuantType = F32,
+        **view: Any,
+    ) -> Tensor:
+        view.setdefault("strides", contiguous_strides(shape))
+        result = Tensor(
+            f"{op}_{len(self.tensors)}", shape, dtype, Kind.OP, op, srcs, params, **view
+        )
+        self.tensors.append(result)
+        return result

@@ -16,6 +16,7 @@ LAYERS = (
         "hparams",
         "quants",
         "graph",
+        "graph_experts",
         "graph_ops",
         "graph_params",
         "graph_recurrent",
