@@ -106,7 +106,7 @@ class Model:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The file's tokenizer, built when first asked for."""
+        """The file's tokenizer, built when first asked for; `ModelError` where that can't be."""
         return Tokenizer.from_gguf(self.file)
 
     @cached_property
@@ -131,11 +131,16 @@ class Model:
         Args:
             add_special: with the tokens that the model wants around a text, such as BOS.
             parse_special: `text` may spell control tokens, such as "<|im_end|>".
+
+        Raises `ModelError` where the file has no vocabulary, or one that can't be read.
         """
         return self.tokenizer.encode(text, add_special=add_special, parse_special=parse_special)
 
     def detokenize(self, ids: Sequence[int], special: bool = False) -> str:
-        """The text of token ids; `special` spells control tokens out."""
+        """The text of token ids; `special` spells control tokens out.
+
+        Raises `ValueError` where an id is no token, `ModelError` as `tokenize`.
+        """
         return self.tokenizer.decode(ids, special=special)
 
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:

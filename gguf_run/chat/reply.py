@@ -33,7 +33,13 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply."""
+    """A whole reply.
+
+    Attributes:
+        content: what is said, without reasoning and calls.
+        reasoning: what the model thinks before; "" where there is none.
+        tool_calls: in the order of the text.
+    """
 
     content: str
     reasoning: str

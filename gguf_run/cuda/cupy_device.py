@@ -27,6 +27,7 @@ from gguf_run.cuda.device import (
 from gguf_run.cuda.driver import MAX_DYNAMIC_SHARED, NON_PORTABLE_CLUSTER, SHARED_CARVEOUT, Driver
 from gguf_run.cuda.nvrtc import find_nvrtc
 from gguf_run.cuda.resources import kernel_resources
+from gguf_run.cuda.room import ADVICE
 from gguf_run.cuda.signature import Signatures, confirmed, parse_signatures
 from gguf_run.cuda.source import KernelSource
 from gguf_run.errors import DeviceError
@@ -97,7 +98,7 @@ class CupyDevice(Device):
                 raise DeviceError(f"{n_bytes} bytes of device memory: {error}") from error
             raise DeviceError(
                 f"out of device memory: {n_bytes} bytes asked for, {self.memory_free} of "
-                f"{self.memory_total} free ({error})"
+                f"{self.memory_total} free ({error}); {ADVICE}"
             ) from error
         return Buffer(memory.ptr, n_bytes, memory)
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.cuda.buffer import Buffer
+from gguf_run.cuda.room import ADVICE
 from gguf_run.errors import DeviceError
 
 PAGE = mmap.PAGESIZE
@@ -42,7 +43,9 @@ class Allocation:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         base = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
         if base in (None, ctypes.c_void_p(-1).value):
-            raise DeviceError(f"{n_bytes} bytes asked for, but the system has no memory for them")
+            raise DeviceError(
+                f"{n_bytes} bytes asked for, but the system has no memory for them; {ADVICE}"
+            )
         _libc.mprotect(base, PAGE, 0)
         _libc.mprotect(base + PAGE + inner, PAGE, 0)
         self.end = base + PAGE + inner
@@ -85,7 +88,8 @@ class Memory:
         free = self.limit - self.used
         if n_bytes > free:
             raise DeviceError(
-                f"out of device memory: {n_bytes} bytes asked for, {free} of {self.limit} free"
+                f"out of device memory: {n_bytes} bytes asked for, {free} of {self.limit} free; "
+                f"{ADVICE}"
             )
         allocation = Allocation(n_bytes)
         self._live.add(allocation)
