@@ -176,7 +176,7 @@ def test_inspect_as_json_is_json(tiny_llama: Path) -> None:
     assert found["plan"]["steps"][0]["op"] == "get_rows"
 
 
-def test_tokenize_shows_ids_and_pieces(shared: Path, tmp_path: Path) -> None:
+def test_tokenize_shows_ids_and_pieces(shared: Path) -> None:
     vocab = shared / "vocab" / "ggml-vocab-llama-spm.gguf"
     assert json.loads(run("tokenize", vocab, "Hello", "--ids").stdout) == [1, 15043]
     assert json.loads(run("tokenize", "-m", vocab, "-p", "Hello", "--ids", "--no-bos").stdout) == [
@@ -184,17 +184,28 @@ def test_tokenize_shows_ids_and_pieces(shared: Path, tmp_path: Path) -> None:
     ]
     found = json.loads(run("tokenize", vocab, "--stdin", "--json", stdin="Hello").stdout)
     assert [row["id"] for row in found] == [1, 15043]
-    assert json.loads(run("tokenize", "--demo", "Hello", "--ids").stdout)[0] == 1
+    assert "Total number of tokens: 2" in run("tokenize", vocab, "Hello", "--show-count").stdout
+
+
+def test_tokenize_takes_models_as_the_other_commands_do(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("Hello")
+    ids = [
+        run("tokenize", *args, "--ids").stdout
+        for args in (
+            ("--demo", "Hello"),
+            (DEMO_FILE, "Hello"),
+            (DEMO_FILE, "-f", tmp_path / "text.txt"),
+        )
+    ]
+    assert ids[0] == ids[1] == ids[2] != ""
+    assert "expected one text" in run("tokenize", "--demo", "Hello", "you").stderr
+    assert "expected one model" in run("tokenize").stderr
+
+
+def test_tokenize_shows_parts_of_characters_as_bytes() -> None:
     pieces = json.loads(run("tokenize", "--demo", "a \u2603", "--json").stdout)
     assert [row["piece"] for row in pieces] == ["<s>", " a", " ", [226], [152], [131]]
     assert "-> b'\\xe2'" in run("tokenize", "--demo", "a \u2603").stdout
-    (tmp_path / "text.txt").write_text("Hello")
-    assert (
-        json.loads(run("tokenize", vocab, "-f", tmp_path / "text.txt", "--ids").stdout)[1] == 15043
-    )
-    assert "expected one text" in run("tokenize", "--demo", "Hello", "you").stderr
-    assert "expected one model" in run("tokenize").stderr
-    assert "Total number of tokens: 2" in run("tokenize", vocab, "Hello", "--show-count").stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise there")
