@@ -204,6 +204,17 @@ def test_a_model_made_for_chats_chats_without_being_told(start: Start, tiny_chat
     assert end(child) == 0
 
 
+def test_a_text_at_a_terminal_ends_with_its_line(tiny_llama: Path) -> None:
+    command = '"$0" -m gguf_run.cli "$1" -p the -n 2 --device cpu 2>"$2"'
+    log = tiny_llama.with_suffix(".log")
+    child = pexpect.spawn(
+        "sh", ["-c", command, sys.executable, str(tiny_llama), str(log)], encoding="utf-8"
+    )
+    child.expect("the.*\r\n", timeout=180)
+    assert end(child) == 0
+    assert log.read_text().startswith("load")
+
+
 @pytest.mark.parametrize("args", [[], ["-no-cnv"]])
 def test_another_wants_a_prompt(
     start: Start, tiny_chat: Path, tiny_llama: Path, args: list[str]

@@ -32,6 +32,7 @@ def test_the_completion_follows_the_prompt_on_stdout(shared: Path) -> None:
     model = shared / "models" / "stories260K.gguf"
     done = run(model, "-p", "Once upon a time", "-n", 40, "--temp", 0, "--device", "cpu")
     assert (done.returncode, done.stdout) == (0, "Once upon a time" + STORY)
+    assert done.stderr.startswith("\nload")
     assert "prompt 5 tokens" in done.stderr
     assert "generation 40 tokens" in done.stderr
     assert "tok/s" in done.stderr

@@ -110,6 +110,6 @@ def _write(generation: Generation, prompt: str) -> None:
 
 
 def _report(generation: Generation, load_seconds: float) -> None:
-    if sys.stdout.isatty():
-        click.echo(err=True)
+    # The text ends where it ends: in a file, no line's end is added to it.
+    click.echo(err=not sys.stdout.isatty())
     click.echo(f"load {load_seconds:.2f} s | {speeds(generation.timings)}", err=True)
