@@ -35,28 +35,29 @@ def pages_for(n_tok: int) -> int:
 
 @dataclass(slots=True)
 class PagePool:
-    """Pages by number, handed out lowest first, with the number of sequences that hold each."""
+    """Pages by number, with the number of sequences that hold each: those given back are handed out
+    first, then the lowest. Pages that nobody has asked for take no room here."""
 
     n_page: int
-    _free: list[int] = field(init=False)
-    _holders: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._free = list(range(self.n_page - 1, -1, -1))
-        self._holders = [0] * self.n_page
+    _n_touched: int = 0
+    _given_back: list[int] = field(default_factory=list)
+    _holders: dict[int, int] = field(default_factory=dict)
 
     @property
     def n_free(self) -> int:
-        return len(self._free)
+        return self.n_page - len(self._holders)
 
     def take(self) -> int:
         """A free page; `ModelError` when all are in use."""
-        if not self._free:
+        if not self.n_free:
             raise ModelError(
                 f"the KV cache is full: all {self.n_page * PAGE_SIZE} tokens are in use; "
                 "raise n_ctx (-c) or close a sequence"
             )
-        page = self._free.pop()
+        if self._given_back:
+            page = self._given_back.pop()
+        else:
+            page, self._n_touched = self._n_touched, self._n_touched + 1
         self._holders[page] = 1
         return page
 
@@ -73,7 +74,8 @@ class PagePool:
         """Count one holder less; the last one frees the page."""
         self._holders[page] -= 1
         if not self._holders[page]:
-            self._free.append(page)
+            del self._holders[page]
+            self._given_back.append(page)
 
 
 @dataclass(slots=True)

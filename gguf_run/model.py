@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from operator import index
 from types import TracebackType
 from typing import Any
 
@@ -146,13 +147,15 @@ class Model:
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Logits (n_tokens, n_vocab) float32 after each of `ids`, from an empty cache.
 
-        Raises `ModelError` where an id is no token, the context is too small, or the model is one
-        of embeddings.
+        Raises `ModelError` where there are no ids, or one is no token, the context is too small,
+        or the model is one of embeddings.
         """
         self._check_writes_text()
+        tokens = [index(token) for token in ids]
+        _check_some(tokens)
         seq = self.engine.new_sequence()
         try:
-            return self.engine.evaluate(seq, [int(token) for token in ids], every_row=True)
+            return self.engine.evaluate(seq, tokens, every_row=True)
         finally:
             seq.close()
 
@@ -180,7 +183,7 @@ class Model:
         ids = [
             self.tokenize(text, parse_special=True)
             if isinstance(text, str)
-            else [int(token) for token in text]
+            else [index(token) for token in text]
             for text in texts
         ]
         return embed(self.engine, ids, pooling_of(self.hparams, pooling), normalize)
@@ -229,7 +232,7 @@ class Model:
         if isinstance(prompt, str):
             text, ids = prompt, self.tokenize(prompt, parse_special=True)
         else:
-            ids = [int(token) for token in prompt]
+            ids = [index(token) for token in prompt]
             text = "" if cache is None else self.detokenize(ids, special=True)
         self._check_prompt(ids)
         drawer = self._drawers.make(
@@ -339,8 +342,7 @@ class Model:
             )
 
     def _check_prompt(self, ids: list[int]) -> None:
-        if not ids:
-            raise ModelError("the prompt: expected at least one token, found none")
+        _check_some(ids)
         if len(ids) >= self.n_ctx:
             raise ModelError(
                 f"the prompt has {len(ids)} tokens and leaves no room in the context of "
@@ -388,6 +390,11 @@ def cache_shape(
         n_state=STATES_PER_SEQUENCE * n_parallel,
         n_page_window=window_pages(hp.window, n_batch, n_ctx) * n_parallel,
     )
+
+
+def _check_some(ids: list[int]) -> None:
+    if not ids:
+        raise ModelError("the prompt: expected at least one token, found none")
 
 
 def _check_at_least_one(**options: int | None) -> None:

@@ -17,6 +17,7 @@ import gguf_run.reference_moe as _moe  # noqa: F401  (registers its ops)
 import gguf_run.reference_recurrent as _recurrent  # noqa: F401  (registers its ops)
 import gguf_run.reference_sampling as _sampling  # noqa: F401  (registers its op)
 from gguf_run.costs import StepTimes
+from gguf_run.errors import DeviceError
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import VIEW_OPS, Graph, Kind, Tensor
 from gguf_run.host_weight import DecodeBudget, HostWeight, default_budget
@@ -47,7 +48,19 @@ class ReferenceBackend:
         """Nothing: weights are read, and decoded, when first used."""
 
     def prepare(self, plan: Plan) -> ReferenceExecutable:
-        """Bind `plan` to memory; the caches are shared by all plans of this backend."""
+        """Bind `plan` to memory; the caches are shared by all plans of this backend.
+
+        Raises `DeviceError` where there isn't so much memory.
+        """
+        try:
+            return self._bind(plan)
+        except MemoryError as error:
+            raise DeviceError(
+                f"out of memory: {error}; lower n_ctx (-c), n_parallel or n_batch (-b), take a "
+                "smaller KV cache type (-ctk, -ctv q8_0 or q4_0), or a smaller model"
+            ) from error
+
+    def _bind(self, plan: Plan) -> ReferenceExecutable:
         arena = np.empty(plan.arena_bytes, np.uint8)
         inputs: dict[str, Array] = {}
         bound: dict[Tensor, Array | HostWeight] = {}

@@ -135,3 +135,10 @@ def test_a_window_always_holds_the_keys_that_the_next_token_sees(
     for each in (seq, *others):
         each.close()
     assert pool.n_free == 400
+
+
+def test_pages_that_nobody_asked_for_take_no_memory() -> None:
+    pool = PagePool(1 << 40)
+    assert (pool.take(), pool.take(), pool.n_free) == (0, 1, (1 << 40) - 2)
+    pool.drop(0)
+    assert (pool.take(), pool.take()) == (0, 2)

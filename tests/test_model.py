@@ -183,6 +183,19 @@ def test_sizes_of_nothing_are_refused(tiny_llama: Path, option: str) -> None:
         Model(tiny_llama, device="cpu", **{option: 0})
 
 
+def test_a_context_beyond_all_memory_says_what_to_lower(tiny_llama: Path) -> None:
+    with pytest.raises(DeviceError, match=r"out of memory: Unable to allocate .*; lower n_ctx"):
+        Model(tiny_llama, device="cpu", n_ctx=1 << 50)
+
+
+def test_logits_of_nothing_or_of_no_ids_are_refused(tiny_llama: Path) -> None:
+    with Model(tiny_llama, device="cpu", n_ctx=32) as model:
+        with pytest.raises(ModelError, match="expected at least one token, found none"):
+            model.logits([])
+        with pytest.raises(TypeError, match="float"):
+            model.logits([1.5])  # type: ignore[list-item]
+
+
 def test_an_unknown_cache_type_is_refused(tiny_llama: Path) -> None:
     with pytest.raises(ModelError, match="expected one of F32, F16, Q8_0, Q4_0"):
         Model(tiny_llama, device="cpu", cache_type_k="Q2_K")
