@@ -86,6 +86,8 @@ class TaggedParser:
         """One mark further; False: more has to come first."""
         if self._body and self._syntax:
             return self._step_body(self._body, self._syntax, deltas)
+        if self._n_given and not self._settle_given():
+            return False
         for begins in (self._begins_thinking, self._begins_bare_call):
             found = begins()
             if found is not False:
@@ -100,6 +102,16 @@ class TaggedParser:
             self._body = _Body(mark)
         else:
             self._out.drop_space()
+            self._n_given = 0
+        return True
+
+    def _settle_given(self) -> bool:
+        """Whether it is known that the mark that the prompt began goes on; if not, it was none."""
+        held, marks = self._scanner.held, self._marks()
+        if not any(held.startswith(mark) for mark in marks):
+            if any(mark.startswith(held) for mark in marks):
+                return False
+            self._scanner.add(self._scanner.rest()[self._n_given :])
             self._n_given = 0
         return True
 

@@ -151,23 +151,29 @@ def marks_of(sign: str) -> list[str]:
 
 
 @st.composite
-def replies(draw: st.DrawFn) -> tuple[str, list[str]]:
+def replies(draw: st.DrawFn) -> tuple[str, list[str], str]:
+    """A family, pieces, and a prompt, which may end with a mark or a part of one."""
     sign = draw(st.sampled_from(SIGNS))
-    return sign, draw(st.lists(st.sampled_from(marks_of(sign)), max_size=12))
+    mark = draw(st.sampled_from(marks_of(sign)))
+    prompt = draw(st.sampled_from(["", mark, mark[:-1], mark[:2]]))
+    return sign, draw(st.lists(st.sampled_from(marks_of(sign)), max_size=12)), prompt
 
 
 CALL_NOW = '{"name": "now", "arguments": {}}'
 
 
 @settings(max_examples=300, deadline=None)
-@example(reply=("<|python_tag|>", [CALL_NOW, ";", "<think>"]))
-@example(reply=("<|python_tag|>", ["\t", CALL_NOW]))
-@example(reply=("<|python_tag|>", [" ", '{"name"', '{"b": 1}']))
-@example(reply=("", ["<tool_call>", '{"b": 1}', "{", "</tool_call>", "<tool_call>", "</think>"]))
+@example(reply=("<|python_tag|>", [CALL_NOW, ";", "<think>"], ""))
+@example(reply=("<|python_tag|>", ["\t", CALL_NOW], ""))
+@example(reply=("<|python_tag|>", [" ", '{"name"', '{"b": 1}'], ""))
+@example(reply=("", ["<tool_call>", '{"b": 1}', "{", "</tool_call>", "<tool_call>", "<"], ""))
+@example(reply=(THINK, ["<think>"], "<too"))
 @given(reply=replies())
-def test_any_text_is_taken_apart_the_same_way_in_any_pieces(reply: tuple[str, list[str]]) -> None:
-    sign, parts = reply
-    case = Case("", sign, "".join(parts))
+def test_any_text_is_taken_apart_the_same_way_in_any_pieces(
+    reply: tuple[str, list[str], str],
+) -> None:
+    sign, parts, prompt = reply
+    case = Case("", sign, "".join(parts), prompt=prompt)
     assert said(case, parsed(case, parts)) == said(case, parsed(case, [case.text]))
     assert said(case, parsed(case, list(case.text))) == said(case, parsed(case, [case.text]))
 
