@@ -97,6 +97,19 @@ def hy_v3_layers(m: Maker) -> None:
             m.vector(f"blk.{il}.exp_probs_b", m.variant.n_expert, 0.0)
 
 
+def granite_swa_layers(m: Maker) -> None:
+    """The shared expert's gate and up projection are one matrix."""
+    v = m.variant
+    ends(m)
+    for il in range(v.n_layer):
+        attention(m, il)
+        m.variant = replace(v, n_ff_shared=0)
+        feed_forward(m, il)
+        m.variant = v
+        m.matrix(f"blk.{il}.ffn_up_shexp", 2 * v.n_ff_shared, v.n_embd)
+        m.matrix(f"blk.{il}.ffn_down_shexp", v.n_embd, v.n_ff_shared)
+
+
 def kimi_linear_layers(m: Maker) -> None:
     """Layers without KV heads have linear attention, the others latent attention."""
     v, d, n_tap = m.variant, KDA_HEAD, 4
@@ -374,6 +387,25 @@ MORE_FAMILIES: dict[str, Variant] = {
             "expert_shared_count": 1,
             "expert_shared_feed_forward_length": 48,
             "expert_weights_norm": True,
+        },
+    ),
+    "granite_swa": _row(
+        "granite_swa",
+        *("sinks", "tied"),
+        build=granite_swa_layers,
+        n_layer=4,
+        n_expert=8,
+        n_ff=32,
+        n_ff_shared=48,
+        keys={
+            "attention.sliding_window": 16,
+            "attention.sliding_window_pattern": [True, True, False, True],
+            "attention.rope_pattern": [True, True, False, True],
+            "attention.scale": 0.2,
+            "embedding_scale": 6.0,
+            "residual_scale": 0.22,
+            "logit_scale": 2.0,
+            "expert_shared_feed_forward_length": 48,
         },
     ),
     "kimi-linear": _row(

@@ -1,11 +1,11 @@
-"""Granite 3 and MiniCPM (arXiv:2404.06395): Llama with fixed factors on the embedding, on what
+"""Granite and MiniCPM (arXiv:2404.06395): Llama with fixed factors on the embedding, on what
 layers add, on scores and on logits (arXiv:2203.03466)."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from gguf_run.arch.attention import attention, rope_factors, rope_params, roped
+from gguf_run.arch.attention import attention, rope_factors, rope_params, roped, window
 from gguf_run.arch.blocks import Part, embed, ffn, head, scaled
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
@@ -29,6 +29,20 @@ def granite_attention(b: Builder) -> Part:
         factors=rope_factors(b),
         params=AttentionParams(keys.number("attention.scale", 0.0) or b.hp.head_dim_k**-0.5),
     )
+
+
+@architecture("granite_swa")
+def granite_swa(b: Builder) -> Tensor:
+    """Layers with a window and layers without positions, as the file says; sinks."""
+    hp, rope, factors = b.hp, rope_params(b, RopeMode.NORM), rope_factors(b)
+    scale = hp.keys.number("attention.scale", 0.0) or hp.head_dim_k**-0.5
+    rotates = hp.keys.per_layer("attention.rope_pattern", hp.n_layer, (1,) * hp.n_layer)
+
+    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
+        params = AttentionParams(scale, window(b, il, period=1))
+        return attention(b, x, il, rope if rotates[il] else None, factors, params)
+
+    return granite_layers(b, attend)
 
 
 def granite_layers(b: Builder, attend: Part) -> Tensor:
