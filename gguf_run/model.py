@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.answer import Answer, response_options
-from gguf_run.arch import ENCODERS, CacheShape, find_architecture
+from gguf_run.arch import ENCODERS, find_architecture
 from gguf_run.backends import Progress, open_backend
+from gguf_run.cache_shape import cache_shape
 from gguf_run.chat import ChatTemplate
 from gguf_run.drawers import Drawers
 from gguf_run.embedding import embed, pooling_of
@@ -22,16 +23,11 @@ from gguf_run.engine import Engine, GraphSource
 from gguf_run.errors import ModelError
 from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams, architecture_name
-from gguf_run.kv_cache import pages_for, window_pages
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
 from gguf_run.prompt_cache import PromptCache
-from gguf_run.quants import QuantType, quant_type
-from gguf_run.states import STATES_PER_SEQUENCE
 from gguf_run.structured import ToolChoice
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
-
-CACHE_TYPES = ("F32", "F16", "Q8_0", "Q4_0")
 
 
 class Model:
@@ -45,8 +41,9 @@ class Model:
         n_batch: the most tokens that are evaluated in one step, default 2048 on a GPU and 512 on
             the CPU; of an encoder, `n_ctx` at least.
         n_parallel: sequences that may be open at once, with `n_ctx` tokens each.
-        cache_type_k, cache_type_v: types of the KV cache, of `CACHE_TYPES`; default: F16 on a GPU,
-            F32 on the CPU and for the vectors of latent attention, whose type is `cache_type_k`.
+        cache_type_k, cache_type_v: types of the KV cache, "F32", "F16", "Q8_0" or "Q4_0"; default:
+            F16 on a GPU, F32 on the CPU and for the vectors of latent attention, whose type is
+            `cache_type_k`.
         fuse, use_graphs: turn the fusion of ops, and CUDA graphs, off to look for a fault.
         debug: wait after each kernel, so that an error names its op, kernel, shapes and grid; slow.
         progress: called as progress(what, done, total) while the model loads, and while a prompt
@@ -366,32 +363,6 @@ class Model:
         self.close()
 
 
-def cache_shape(
-    hp: HParams,
-    n_ctx: int,
-    n_batch: int,
-    type_k: str | None,
-    type_v: str | None,
-    default_type: str,
-    n_parallel: int = 1,
-) -> CacheShape:
-    """Room for `n_parallel` sequences of `n_ctx` tokens that grow by up to `n_batch` a step.
-
-    Types are of `CACHE_TYPES`, None what `default_type` says. Raises `ModelError` for others.
-    """
-    return CacheShape(
-        n_page=pages_for(n_ctx) * n_parallel,
-        n_ctx=n_ctx,
-        type_k=_cache_type(type_k or default_type),
-        type_v=_cache_type(type_v or default_type),
-        # All heads read one small vector, so all have the same rounding error of it: in F16 it
-        # is large enough to change which experts a token goes to.
-        type_latent=_cache_type(type_k or "F32"),
-        n_state=STATES_PER_SEQUENCE * n_parallel,
-        n_page_window=window_pages(hp.window, n_batch, n_ctx) * n_parallel,
-    )
-
-
 def _check_some(ids: list[int]) -> None:
     if not ids:
         raise ModelError("the prompt: expected at least one token, found none")
@@ -401,9 +372,3 @@ def _check_at_least_one(**options: int | None) -> None:
     for name, value in options.items():
         if value is not None and value < 1:
             raise ModelError(f"{name}: expected at least 1, found {value}")
-
-
-def _cache_type(name: str) -> QuantType:
-    if name.upper() not in CACHE_TYPES:
-        raise ModelError(f"KV cache type: expected one of {', '.join(CACHE_TYPES)}, found {name!r}")
-    return quant_type(name.upper())

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gguf_run.arch import BatchShape, find_architecture
+from gguf_run.cache_shape import cache_shape
 from gguf_run.costs import total_cost
 from gguf_run.engine import GraphSource
 from gguf_run.errors import DeviceError
@@ -18,7 +19,6 @@ from gguf_run.fusion import FUSIONS
 from gguf_run.graph import Graph, Kind, Tensor
 from gguf_run.hparams import HParams, architecture_name
 from gguf_run.loader import GGUFFile
-from gguf_run.model import cache_shape
 from gguf_run.plan import Plan, Step, make_plan
 from gguf_run.reference_backend import ReferenceBackend
 from gguf_run.weights import WeightTable

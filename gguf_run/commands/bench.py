@@ -13,10 +13,11 @@ from gguf_run.backends import DEVICES
 from gguf_run.bench import Row, Workload, workloads
 from gguf_run.bench import bench as run_bench
 from gguf_run.bench_tables import FORMATS
+from gguf_run.cache_shape import CACHE_TYPES
 from gguf_run.commands.opening import LoadingBar
 from gguf_run.commands.options import Command, verbose_option
 from gguf_run.commands.shape_options import Source, source_options
-from gguf_run.model import CACHE_TYPES, Model
+from gguf_run.model import Model
 
 MAX_NUMBERS = 1000
 _RANGE = re.compile(r"(\d+)(?:-(\d+)(?:(\*|\+)(\d+))?)?")

@@ -10,10 +10,10 @@ import click
 import numpy as np
 
 from gguf_run.backends import DEVICES
+from gguf_run.cache_shape import CACHE_TYPES
 from gguf_run.commands.options import verbose_option
 from gguf_run.commands.shape_options import Source, source_options
 from gguf_run.loader import GGUFFile
-from gguf_run.model import CACHE_TYPES
 from gguf_run.plan import format_plan
 from gguf_run.planned import Planned, Request, plan_model, summary
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from gguf_run.backends import DEVICES
-from gguf_run.model import CACHE_TYPES
+from gguf_run.cache_shape import CACHE_TYPES
 
 MAX_CONTEXT = 2**31 - 1
 """Positions are 32-bit integers."""

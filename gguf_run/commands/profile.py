@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from gguf_run.backends import DEVICES
+from gguf_run.cache_shape import CACHE_TYPES
 from gguf_run.commands.opening import LoadingBar
 from gguf_run.commands.options import verbose_option
 from gguf_run.commands.shape_options import Source, source_options
-from gguf_run.model import CACHE_TYPES, Model
+from gguf_run.model import Model
 from gguf_run.profile import Profile, as_json, as_picture, as_text, as_trace
 from gguf_run.profile import profile as run_profile
 
