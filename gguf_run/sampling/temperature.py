@@ -55,8 +55,12 @@ class DynamicTemperature(Sampler):
 def scale(candidates: Candidates, temperature: np.float32) -> None:
     """Divide the logits by the temperature, or leave only the highest where that can't be done.
 
-    It can't at 0 or below, nor where the quotient leaves float32's range.
+    It can't at 0 or below, nor where the quotient leaves float32's range. An infinite temperature
+    makes all equal that are not ruled out.
     """
+    if temperature == np.inf:
+        candidates.logits[candidates.logits > -np.inf] = 0
+        return
     best = int(candidates.logits.argmax())
     highest = candidates.logits[best]
     with np.errstate(over="ignore"):

@@ -50,10 +50,10 @@ def test_dynamic_temperature_follows_the_entropy(exponent: float) -> None:
 
 
 def test_a_negative_exponent_makes_all_equal_where_one_is_certain() -> None:
-    candidates = Candidates(np.arange(3, dtype=np.int32), np.array([0, 200, 0], np.float32))
+    candidates = Candidates(np.arange(3, dtype=np.int32), np.array([0, 200, -np.inf], np.float32))
     with np.errstate(divide="ignore"):
         DynamicTemperature(1.0, 0.5, -1.0).apply(candidates)
-    assert candidates.logits.tolist() == [0, 0, 0]
+    assert candidates.logits.tolist() == [0, 0, -np.inf]
 
 
 def test_dynamic_temperature_never_goes_below_zero() -> None:
