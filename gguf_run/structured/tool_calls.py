@@ -38,7 +38,7 @@ _BOUND = frozenset(
 )
 _IN_QUOTES = r"""/'([^'\\\n]|\\['\\nt])*'/"""
 """A text as Python has it as well; only where nothing binds it."""
-_FREE = {"space": r"/[ \n]{0,6}/", "index": "/[0-9]{1,3}/", "id": "/[0-9A-Za-z]{9}/"}
+_FREE = {"space": r"/\n?[ ]{0,4}/", "index": "/[0-9]{1,3}/", "id": "/[0-9A-Za-z]{9}/"}
 
 
 class CallWriter:
