@@ -5,6 +5,7 @@
 // shared memory: 16 d_k + n_key (pitch of a key + 20) floats
 // K is decoded into shared memory. A warp has four rows: each lane multiplies them with four keys over a part of d_k, so
 // that eight numbers from shared memory make sixteen products. Then a thread has COLUMNS columns of V.
+// bound by shared memory and f32 arithmetic
 #include "cache_types.cuh"
 #include "flash_attn.cuh"
 
