@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gguf_run.sampling import SamplingParams
-
 _OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = {
     "-s": ("seed", int),
     "--seed": ("seed", int),
@@ -40,8 +38,3 @@ def options_to_kwargs(options: Sequence[str]) -> dict[str, object]:
     """["-s", "1", "--top-k", "5"] -> {"seed": 1, "top_k": 5}; KeyError for an unknown option."""
     pairs = zip(options[::2], options[1::2], strict=True)
     return {_OPTIONS[name][0]: _OPTIONS[name][1](value) for name, value in pairs}
-
-
-def options_to_params(options: Sequence[str]) -> SamplingParams:
-    """The parameters that llama.cpp's program would run with."""
-    return SamplingParams(**options_to_kwargs(options))  # type: ignore[arg-type]
