@@ -427,7 +427,7 @@ __device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attent
 }
 
 // Blocks that must fit a multiprocessor. Where two of four heads would spill a few registers, one.
-template <int D, int H> constexpr int PER_SM = H == 4 && (__CUDA_ARCH__ >= 1200 || (__CUDA_ARCH__ >= 1000 && D == 256)) ? 1 : 2;
+template <int D, int H> constexpr int PER_SM = H == 4 && (D == 256 ? __CUDA_ARCH__ >= 900 : __CUDA_ARCH__ >= 1200) ? 1 : 2;
 
 template <class Cache, int D, int H, bool BULK>
 __global__ void __launch_bounds__(256, (PER_SM<D, H>))
