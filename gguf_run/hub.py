@@ -75,7 +75,22 @@ class HubModel:
             raise ModelError(
                 f"{self.repo} on the hub: expected a file of {wanted}, found {_listed(models)}"
             )
-        return _shards(models, chosen[0])
+        return self._shards(models, chosen[0])
+
+    def _shards(self, names: Sequence[str], first: str) -> list[str]:
+        """All shards of the model that `first` belongs to."""
+        shard = _SHARD.search(first)
+        if shard is None:
+            return [first]
+        stem, n = first[: shard.start()], int(shard[2])
+        wanted = [f"{stem}-{i:05}-of-{n:05}.gguf" for i in range(1, n + 1)]
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise ModelError(
+                f"{self.repo} on the hub: expected {n} files of {stem}, found no {missing[0]}; "
+                "take another quantisation, or tell the repository's owner"
+            )
+        return wanted
 
 
 def fetch(model: HubModel, offline: bool = False) -> Path:
@@ -177,19 +192,6 @@ def _is_addition(name: str) -> bool:
 def _of_quant(names: Sequence[str], quant: str) -> list[str]:
     mark = re.compile(rf"(?<![A-Za-z0-9]){re.escape(quant)}(?![A-Za-z0-9_])", re.IGNORECASE)
     return [name for name in names if mark.search(name)]
-
-
-def _shards(names: Sequence[str], first: str) -> list[str]:
-    """All shards of the model that `first` belongs to."""
-    shard = _SHARD.search(first)
-    if shard is None:
-        return [first]
-    stem, n = first[: shard.start()], int(shard[2])
-    wanted = [f"{stem}-{i:05}-of-{n:05}.gguf" for i in range(1, n + 1)]
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise ModelError(f"expected {n} files of {stem}, found no {missing[0]}")
-    return wanted
 
 
 def _listed(names: Sequence[str]) -> str:
