@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -97,6 +98,11 @@ def window_rope(b: Builder, rope: RopeParams) -> RopeParams:
     by its factor even where its kind of stretching is "none", as llama.cpp has it."""
     base, factor = window_base(b, rope.freq_base), b.hp.rope_scaling.factor
     return replace(rope, freq_base=base, freq_scale=1 / factor)
+
+
+def local_rope(b: Builder, rope: RopeParams) -> RopeParams:
+    """RoPE in layers with a window: not stretched, with a base of their own."""
+    return replace(rope, freq_base=window_base(b, 10000.0), freq_scale=1.0)
 
 
 def qkv(b: Builder, x: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -251,3 +257,19 @@ def rotate_and_attend(
 def roped(b: Builder, mode: RopeMode, factors: Tensor | None = None) -> Part:
     """`attention` with the model's RoPE in all layers."""
     return partial(attention, rope=rope_params(b, mode), factors=factors)
+
+
+def windowed(
+    rope: RopeParams | None,
+    local: RopeParams,
+    params: Callable[[int], AttentionParams],
+    factors: Tensor | None = None,
+) -> Part:
+    """`attention` where some layers have a window: these turn q and k by `local`, the others by
+    `rope`; `params(il)` are those of a layer."""
+
+    def part(b: Builder, x: Tensor, il: int) -> Tensor:
+        of_layer = params(il)
+        return attention(b, x, il, local if of_layer.window else rope, factors, of_layer)
+
+    return part

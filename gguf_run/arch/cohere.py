@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from gguf_run.arch.attention import attention, attention_params, rope_factors, rope_params, window
+from gguf_run.arch.attention import (
+    attention,
+    attention_params,
+    rope_factors,
+    rope_params,
+    window,
+    windowed,
+)
 from gguf_run.arch.blocks import (
     Norm,
     embed,
@@ -21,7 +28,7 @@ from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import parallel
 from gguf_run.arch.moe import experts, router_by_keys, shared_expert
 from gguf_run.arch.registry import architecture
-from gguf_run.graph import Gating, RopeMode, Tensor
+from gguf_run.graph import AttentionParams, Gating, RopeMode, Tensor
 
 
 @architecture("command-r")
@@ -34,10 +41,10 @@ def command_r(b: Builder) -> Tensor:
 def cohere2(b: Builder) -> Tensor:
     rope, factors = rope_params(b, RopeMode.NORM), rope_factors(b)
 
-    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
-        params = attention_params(b, window(b, il, period=4))
-        return attention(b, x, il, rope if params.window else None, factors, params)
+    def params(il: int) -> AttentionParams:
+        return attention_params(b, window(b, il, period=4))
 
+    attend = windowed(None, rope, params, factors)
     return _scaled_head(b, parallel(b, embed(b), attend, ffn))
 
 

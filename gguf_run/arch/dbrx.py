@@ -8,7 +8,7 @@ from gguf_run.arch.attention import clamped_attention, rope_params
 from gguf_run.arch.blocks import embed, head, layer_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
-from gguf_run.arch.moe import experts, router
+from gguf_run.arch.llama import mixtral_ffn
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
@@ -17,9 +17,5 @@ from gguf_run.graph import RopeMode, Tensor
 def dbrx(b: Builder) -> Tensor:
     """`attn_output_norm` is the norm before the experts."""
     attend = partial(clamped_attention, rope=rope_params(b, RopeMode.NEOX))
-    x = pre_norm(b, embed(b), attend, dbrx_ffn, norm=layer_norm, ffn_norm="attn_output_norm")
+    x = pre_norm(b, embed(b), attend, mixtral_ffn, norm=layer_norm, ffn_norm="attn_output_norm")
     return head(b, x, layer_norm)
-
-
-def dbrx_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
-    return experts(b, x, il, router(b), b.hp.n_ff[il])

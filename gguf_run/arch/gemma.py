@@ -6,10 +6,9 @@ files hold norm weights with the one already added.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
-from gguf_run.arch.attention import attention, rope_params, roped, window, window_base, window_rope
+from gguf_run.arch.attention import local_rope, rope_params, roped, window, window_rope, windowed
 from gguf_run.arch.blocks import embed, ffn, head, linear, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm, sandwich
@@ -30,14 +29,13 @@ def gemma(b: Builder) -> Tensor:
 def gemma2(b: Builder) -> Tensor:
     """Soft caps on scores and logits; every second layer sees all, the others a window."""
     rope = rope_params(b, RopeMode.NEOX)
-    local = window_rope(b, rope)
     cap = b.hp.keys.number("attn_logit_softcapping", 50.0)
     scale = _score_scale(b, n_layer_of_27b=46)
 
-    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
-        params = AttentionParams(scale, window(b, il, period=2, default=4096), cap)
-        return attention(b, x, il, local if params.window else rope, params=params)
+    def params(il: int) -> AttentionParams:
+        return AttentionParams(scale, window(b, il, period=2, default=4096), cap)
 
+    attend = windowed(rope, window_rope(b, rope), params)
     x = sandwich(b, embed(b, b.hp.n_embd**0.5), attend, geglu_ffn)
     return b.g.softcap(head(b, x), b.hp.keys.number("final_logit_softcapping", 30.0))
 
@@ -46,13 +44,12 @@ def gemma2(b: Builder) -> Tensor:
 def gemma3(b: Builder) -> Tensor:
     """Five layers with a window, which turn q and k faster, then one that sees all."""
     rope = rope_params(b, RopeMode.NEOX)
-    local = replace(rope, freq_base=window_base(b, 10000.0), freq_scale=1.0)
     scale = _score_scale(b, n_layer_of_27b=62)
 
-    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
-        params = AttentionParams(scale, window(b, il, period=6))
-        return attention(b, x, il, local if params.window else rope, params=params)
+    def params(il: int) -> AttentionParams:
+        return AttentionParams(scale, window(b, il, period=6))
 
+    attend = windowed(rope, local_rope(b, rope), params)
     logits = head(b, sandwich(b, embed(b, b.hp.n_embd**0.5), attend, geglu_ffn))
     cap = b.hp.keys.number("final_logit_softcapping", 0.0)
     return b.g.softcap(logits, cap) if cap else logits
@@ -62,13 +59,12 @@ def gemma3(b: Builder) -> Tensor:
 def gemma_embedding(b: Builder) -> Tensor:
     """As Gemma 3, but seeing both ways (arXiv:2509.20354), and perhaps with two more products."""
     rope = rope_params(b, RopeMode.NEOX)
-    local = replace(rope, freq_base=window_base(b, 10000.0), freq_scale=1.0)
     scale = b.hp.head_dim_k**-0.5
 
-    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
-        params = AttentionParams(scale, window(b, il, period=6), causal=False)
-        return attention(b, x, il, local if params.window else rope, params=params)
+    def params(il: int) -> AttentionParams:
+        return AttentionParams(scale, window(b, il, period=6), causal=False)
 
+    attend = windowed(rope, local_rope(b, rope), params)
     x = sandwich(b, embed(b, b.hp.n_embd**0.5), attend, geglu_ffn)
     x = rms_norm(b, b.g.get_rows(x, b.out_rows), "output_norm")
     if b.has("dense_2.weight"):

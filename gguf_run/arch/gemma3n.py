@@ -5,9 +5,7 @@ arXiv:2411.07501); gates that let the largest twentieth through in the first lay
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from gguf_run.arch.attention import heads, rope_params, window, window_base
+from gguf_run.arch.attention import heads, local_rope, rope_params, window
 from gguf_run.arch.blocks import embed, head, linear, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.registry import architecture
@@ -123,7 +121,7 @@ def _attention(b: Builder, x: Tensor, il: int, caches: Caches) -> Tensor:
     d, n_head, n_kv = hp.head_dim_k, hp.n_head[il], hp.n_head_kv[il]
     rope = rope_params(b, RopeMode.NEOX)
     if size:
-        rope = replace(rope, freq_base=window_base(b, 10000.0), freq_scale=1.0)
+        rope = local_rope(b, rope)
     q = rms_norm(b, heads(b, linear(b, x, f"{name}_q", n_head * d), d), f"{name}_q_norm")
     q = g.rope(q, b.positions, rope)
     if il < N_LAYER_WITH_KV:

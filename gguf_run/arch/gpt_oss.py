@@ -3,13 +3,13 @@ experts with a clamped gate that are weighed by the softmax of the chosen ones' 
 
 from __future__ import annotations
 
-from gguf_run.arch.attention import attention, attention_params, rope_params, window, window_rope
+from gguf_run.arch.attention import attention_params, rope_params, window, window_rope, windowed
 from gguf_run.arch.blocks import embed, head
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.moe import experts, router
 from gguf_run.arch.registry import architecture
-from gguf_run.graph import Gating, GluParams, RopeMode, Tensor
+from gguf_run.graph import AttentionParams, Gating, GluParams, RopeMode, Tensor
 
 GATE = GluParams(alpha=1.702, limit=7.0)
 
@@ -18,12 +18,11 @@ GATE = GluParams(alpha=1.702, limit=7.0)
 def gpt_oss(b: Builder) -> Tensor:
     """`post_attention_norm` is the norm before the feed-forward."""
     rope = rope_params(b, RopeMode.NEOX)
-    local = window_rope(b, rope)
 
-    def attend(b: Builder, x: Tensor, il: int) -> Tensor:
-        params = attention_params(b, window(b, il, period=2))
-        return attention(b, x, il, local if params.window else rope, params=params)
+    def params(il: int) -> AttentionParams:
+        return attention_params(b, window(b, il, period=2))
 
+    attend = windowed(rope, window_rope(b, rope), params)
     return head(b, pre_norm(b, embed(b), attend, gpt_oss_ffn, ffn_norm="post_attention_norm"))
 
 

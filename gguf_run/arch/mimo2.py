@@ -3,32 +3,25 @@ partial RoPE, and experts that sigmoids choose."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gguf_run.arch.attention import (
     attend,
     attention_params,
+    local_rope,
     qkv_heads,
     rope_params,
     window,
-    window_base,
 )
 from gguf_run.arch.blocks import embed, ffn, head, linear, scaled
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
 from gguf_run.arch.moe import experts, router
 from gguf_run.arch.registry import architecture
-from gguf_run.graph import Gating, RopeMode, RopeParams, Tensor
+from gguf_run.graph import Gating, RopeMode, Tensor
 
 
 @architecture("mimo2")
 def mimo2(b: Builder) -> Tensor:
     return head(b, pre_norm(b, embed(b), mimo2_attention, mimo2_ffn))
-
-
-def local_rope(b: Builder, rope: RopeParams) -> RopeParams:
-    """RoPE in layers with a window: not stretched, with a base of their own."""
-    return replace(rope, freq_base=window_base(b, 10000.0), freq_scale=1.0)
 
 
 def mimo2_attention(b: Builder, x: Tensor, il: int) -> Tensor:

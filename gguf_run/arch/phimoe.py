@@ -6,7 +6,7 @@ from gguf_run.arch.attention import rope_factors, roped
 from gguf_run.arch.blocks import embed, head, rms_norm
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
-from gguf_run.arch.moe import experts, router
+from gguf_run.arch.llama import mixtral_ffn
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import RopeMode, Tensor
 
@@ -14,13 +14,9 @@ from gguf_run.graph import RopeMode, Tensor
 @architecture("phimoe")
 def phimoe(b: Builder) -> Tensor:
     attend = roped(b, RopeMode.NEOX, rope_factors(b))
-    x = pre_norm(b, embed(b), attend, phimoe_ffn, norm=biased_rms_norm)
+    x = pre_norm(b, embed(b), attend, mixtral_ffn, norm=biased_rms_norm)
     return head(b, x, biased_rms_norm)
 
 
 def biased_rms_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     return b.g.add(rms_norm(b, x, name), b.weight(f"{name}.bias", x.shape[-1]))
-
-
-def phimoe_ffn(b: Builder, x: Tensor, il: int) -> Tensor:
-    return experts(b, x, il, router(b), b.hp.n_ff[il])

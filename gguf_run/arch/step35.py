@@ -10,6 +10,7 @@ from gguf_run.arch.attention import (
     attend,
     attention_params,
     head_norms,
+    local_rope,
     qkv_heads,
     rope_params,
     times_heads,
@@ -18,7 +19,6 @@ from gguf_run.arch.attention import (
 from gguf_run.arch.blocks import embed, head, linear
 from gguf_run.arch.builder import Builder
 from gguf_run.arch.layers import pre_norm
-from gguf_run.arch.mimo2 import local_rope
 from gguf_run.arch.moe import experts, router_by_keys
 from gguf_run.arch.registry import architecture
 from gguf_run.graph import Gating, RopeMode, RopeParams, Tensor
