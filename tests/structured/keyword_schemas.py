@@ -123,3 +123,84 @@ def _any(rng: random.Random) -> Schema:
         {"enum": [0, 1, 2, "x", "y", "xy", None], "not": _scalar_condition(rng)},
     ]
     return rng.choice(kinds)
+
+
+AB: Schema = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+    "additionalProperties": False,
+}
+KIND = {"properties": {"kind": {"const": "circle"}}, "required": ["kind"]}
+SHAPE: Schema = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["circle", "square"]},
+        "radius": {"type": "number"},
+        "side": {"type": "number"},
+    },
+    "required": ["kind"],
+    "additionalProperties": False,
+    "if": KIND,
+    "then": {"required": ["radius"]},
+    "else": {"required": ["side"], "properties": {"radius": False}},
+}
+KEYWORDS: list[tuple[Schema, list[str], list[str]]] = [
+    ({**AB, "minProperties": 1}, ['{"a":1}', '{"b":1}', '{"a":1,"b":2}'], ["{}"]),
+    ({**AB, "maxProperties": 1}, ["{}", '{"b":1}'], ['{"a":1,"b":2}']),
+    ({**AB, "dependentRequired": {"a": ["b"]}}, ["{}", '{"b":1}', '{"a":1,"b":1}'], ['{"a":1}']),
+    ({**AB, "dependencies": {"a": ["b"]}}, ["{}", '{"a":1,"b":1}'], ['{"a":1}']),
+    (
+        {**AB, "dependentSchemas": {"a": {"properties": {"b": {"minimum": 5}}}}},
+        ['{"b":1}', '{"a":1,"b":5}', '{"a":1}'],
+        ['{"a":1,"b":4}'],
+    ),
+    (
+        SHAPE,
+        ['{"kind":"circle","radius":1}', '{"kind":"square","side":2}'],
+        [
+            '{"kind":"circle"}',
+            '{"kind":"square","radius":1,"side":2}',
+            '{"kind":"circle","side":1}',
+        ],
+    ),
+    ({"type": "string", "not": {"enum": ["ab", "ac"]}}, ['"a"', '"abc"', '"ad"'], ['"ab"', '"ac"']),
+    ({"type": "number", "not": {"const": 1}}, ["2", "1.5", "0"], ["1", "1.0"]),
+    ({"not": {"type": ["string", "null"]}}, ["1", "[]"], ['"a"', "null"]),
+    ({**AB, "not": {"required": ["a", "b"]}}, ["{}", '{"a":1}'], ['{"a":1,"b":1}']),
+    (
+        {"type": "array", "items": {"enum": ["x", "y"]}, "uniqueItems": True},
+        ["[]", '["y"]', '["y", "x"]'],
+        ['["x","x"]'],
+    ),
+    ({"type": "array", "items": {"type": "integer"}, "uniqueItems": False}, ["[1,1]"], []),
+    (
+        {"type": "array", "items": {"type": "integer"}, "contains": {"const": 7}, "maxItems": 3},
+        ["[7]", "[1,7]", "[1,2,7]"],
+        ["[]", "[1,2,3]"],
+    ),
+    ({"type": "array", "contains": {}, "minContains": 2, "maxContains": 2}, ["[1,2]"], ["[1]"]),
+    (
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^x"},
+            "additionalProperties": {"const": 1},
+        },
+        ["{}", '{"xy":1}'],
+        ['{"y":1}', '{"x":2}'],
+    ),
+    ({"propertyNames": {"enum": ["p", "q"]}}, ['{"p":1}', "3"], ['{"r":1}']),
+    ({"type": "object", "propertyNames": {"maxLength": 1}}, ['{"p":1}'], ['{"pp":1}']),
+    ({**AB, "additionalProperties": True, "unevaluatedProperties": False}, ['{"z":1}'], []),
+    (
+        {"type": "object", "properties": {"a": {}}, "unevaluatedProperties": False},
+        ["{}"],
+        ['{"z":1}'],
+    ),
+    ({"prefixItems": [{"const": 1}], "unevaluatedItems": False}, ["[1]"], ["[1,2]"]),
+    (
+        {"oneOf": [{"const": "a", "title": "first"}, {"const": "b"}, {"enum": ["b", "c"]}]},
+        ['"a"', '"c"'],
+        ['"b"'],
+    ),
+]
+"""A schema, texts that are valid, and texts that are not."""

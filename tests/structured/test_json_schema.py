@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from grammars import Accepts
+from keyword_schemas import KEYWORDS
 
 from gguf_run import ModelError
 from gguf_run.structured.factory import ConstraintFactory
@@ -92,7 +93,9 @@ SCHEMAS: list[tuple[Schema, list[str], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "valid", "invalid"), SCHEMAS, ids=lambda v: str(v)[:40])
+@pytest.mark.parametrize(
+    ("schema", "valid", "invalid"), SCHEMAS + KEYWORDS, ids=lambda v: str(v)[:40]
+)
 def test_valid_json_may_be_written_and_no_other(
     factory: ConstraintFactory,
     accepts: Accepts,
