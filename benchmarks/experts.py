@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from decode_steps import kind_of
 
 from gguf_run.cuda.backend import CudaBackend
 from gguf_run.cuda.device import Buffer, Device
@@ -130,12 +131,6 @@ class Bench:
             self.device.synchronize()
             times.append(after.elapsed_ms(before))
         return median(times[3:]) * 1e3
-
-
-def kind_of(step: Step) -> str:
-    """Steps of one name with weights of the same shapes are one kind."""
-    weights = [s for s in step.inputs if s.kind is Kind.WEIGHT and len(s.shape) > 1]
-    return " ".join([step.op, *("x".join(map(str, w.shape)) for w in weights)])
 
 
 def traffic(steps: Sequence[Step]) -> tuple[int, int]:

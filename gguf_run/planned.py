@@ -68,8 +68,8 @@ class Request:
     n_tok: int = 1
     n_ctx: int = 0
     n_batch: int = 0
-    type_k: str | None = None
-    type_v: str | None = None
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
     fuse: bool = True
 
 
@@ -85,7 +85,7 @@ def plan_model(file: GGUFFile, request: Request) -> Planned:
 
     def graph(default_type: str, default_batch: int) -> Graph:
         n_batch = max(request.n_batch or default_batch, request.n_tok)
-        types = (request.type_k, request.type_v, default_type)
+        types = (request.cache_type_k, request.cache_type_v, default_type)
         table = WeightTable.from_gguf(file)
         cache = cache_shape(hp, n_ctx, n_batch, *types)
         return GraphSource(build, hp, table, cache).graph(BatchShape(request.n_tok))

@@ -9,13 +9,18 @@ from typing import Any
 
 import click
 
-from gguf_run.backends import DEVICES
 from gguf_run.bench import Row, Workload, workloads
 from gguf_run.bench import bench as run_bench
 from gguf_run.bench_tables import FORMATS
 from gguf_run.cache_shape import CACHE_TYPES
 from gguf_run.commands.opening import LoadingBar
-from gguf_run.commands.options import Command, verbose_option
+from gguf_run.commands.options import (
+    Command,
+    device_option,
+    no_fuse_option,
+    repetitions_option,
+    verbose_option,
+)
 from gguf_run.commands.shape_options import Source, source_options
 from gguf_run.model import Model
 
@@ -99,26 +104,13 @@ def _cache_types(*names: str, what: str) -> Callable[[Command], Command]:
 @_numbers("-n", "--n-gen", default="128", help="Tokens to generate; 0: none.")
 @click.option("-pg", type=Pair(), multiple=True, help="Tokens of prompt, then tokens to generate.")
 @_numbers("-d", "--n-depth", default="0", help="Tokens in the context before.")
-@click.option(
-    "-r",
-    "--repetitions",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="How often each is measured.",
-)
+@repetitions_option
 @_numbers("-b", "--batch-size", default=None, help="The most prompt tokens in one step.")
 @_numbers("-ub", "--ubatch-size", default=None, help="The same; the smaller of both counts.")
 @_cache_types("-ctk", "--cache-type-k", what="keys")
 @_cache_types("-ctv", "--cache-type-v", what="values")
-@click.option(
-    "--device",
-    type=click.Choice(DEVICES),
-    default="auto",
-    show_default=True,
-    help="Where to run; auto: the GPU if there is one.",
-)
-@click.option("--no-fuse", is_flag=True, help="Run every op by itself.")
+@device_option
+@no_fuse_option
 @click.option("--no-graph", is_flag=True, help="Launch kernels one by one.")
 @click.option(
     "-o",

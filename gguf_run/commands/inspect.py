@@ -10,14 +10,12 @@ import click
 import numpy as np
 
 from gguf_run.backends import DEVICES
-from gguf_run.cache_shape import CACHE_TYPES
-from gguf_run.commands.options import verbose_option
+from gguf_run.commands.options import cache_type_options, verbose_option
 from gguf_run.commands.shape_options import Source, source_options
 from gguf_run.loader import GGUFFile
 from gguf_run.plan import format_plan
 from gguf_run.planned import Planned, Request, plan_model, summary
 
-_CACHE_TYPE = click.Choice(CACHE_TYPES, case_sensitive=False)
 SHOWN_ITEMS = 6
 SHOWN_CHARACTERS = 100
 
@@ -46,8 +44,7 @@ def _capability(ctx: Any, param: Any, name: str | None) -> int | None:
     default=0,
     help="The most tokens of any batch; 0: as usual on the device.",
 )
-@click.option("-ctk", "--cache-type-k", "type_k", type=_CACHE_TYPE, help="Type of the cached keys.")
-@click.option("-ctv", "--cache-type-v", "type_v", type=_CACHE_TYPE, help="Type of the values.")
+@cache_type_options
 @click.option(
     "--device",
     type=click.Choice(DEVICES),

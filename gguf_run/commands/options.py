@@ -27,6 +27,32 @@ def stack(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
+device_option = click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    help="Where to run; auto: the GPU if there is one.",
+)
+
+_CACHE_TYPE = click.Choice(CACHE_TYPES, case_sensitive=False)
+
+cache_type_options = stack(
+    click.option("-ctk", "--cache-type-k", type=_CACHE_TYPE, help="Type of the cached keys."),
+    click.option("-ctv", "--cache-type-v", type=_CACHE_TYPE, help="Type of the cached values."),
+)
+
+no_fuse_option = click.option("--no-fuse", is_flag=True, help="Run every op by itself.")
+
+repetitions_option = click.option(
+    "-r",
+    "--repetitions",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="How often each is measured.",
+)
+
 engine_options = stack(
     click.option(
         "-c",
@@ -51,26 +77,9 @@ engine_options = stack(
         type=click.IntRange(1),
         help="The same; of both the smaller one counts.",
     ),
-    click.option(
-        "--device",
-        type=click.Choice(DEVICES),
-        default="auto",
-        show_default=True,
-        help="Where to run; auto: the GPU if there is one.",
-    ),
-    click.option(
-        "-ctk",
-        "--cache-type-k",
-        type=click.Choice(CACHE_TYPES, case_sensitive=False),
-        help="Type of the cached keys.",
-    ),
-    click.option(
-        "-ctv",
-        "--cache-type-v",
-        type=click.Choice(CACHE_TYPES, case_sensitive=False),
-        help="Type of the cached values.",
-    ),
-    click.option("--no-fuse", is_flag=True, help="Run every op by itself."),
+    device_option,
+    cache_type_options,
+    no_fuse_option,
     click.option(
         "--no-graph", is_flag=True, help="Launch kernels one by one, not as a CUDA graph."
     ),

@@ -7,10 +7,14 @@ from typing import Any
 
 import click
 
-from gguf_run.backends import DEVICES
-from gguf_run.cache_shape import CACHE_TYPES
 from gguf_run.commands.opening import LoadingBar
-from gguf_run.commands.options import verbose_option
+from gguf_run.commands.options import (
+    cache_type_options,
+    device_option,
+    no_fuse_option,
+    repetitions_option,
+    verbose_option,
+)
 from gguf_run.commands.shape_options import Source, source_options
 from gguf_run.model import Model
 from gguf_run.profile import Profile, as_json, as_picture, as_text, as_trace
@@ -20,7 +24,6 @@ DEPTH_STEP = 512
 """Tokens of a step that fills the context before, unless the prompt's one has more."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_CACHE_TYPE = click.Choice(CACHE_TYPES, case_sensitive=False)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,28 +44,14 @@ _CACHE_TYPE = click.Choice(CACHE_TYPES, case_sensitive=False)
     show_default=True,
     help="Tokens in the context before.",
 )
-@click.option(
-    "-r",
-    "--repetitions",
-    type=click.IntRange(1),
-    default=5,
-    show_default=True,
-    help="How often each step is timed; the median counts.",
-)
+@repetitions_option
 @click.option("--all", "each", is_flag=True, help="Show every step, not kinds of steps.")
 @click.option("--json", "in_json", is_flag=True, help="Write kinds and steps as JSON.")
 @click.option("--trace", type=_FILE, help="Write a trace for chrome://tracing or Perfetto as well.")
 @click.option("--svg", type=_FILE, help="Write a picture of where the time goes as well.")
-@click.option("-ctk", "--cache-type-k", type=_CACHE_TYPE, help="Type of the cached keys.")
-@click.option("-ctv", "--cache-type-v", type=_CACHE_TYPE, help="Type of the cached values.")
-@click.option(
-    "--device",
-    type=click.Choice(DEVICES),
-    default="auto",
-    show_default=True,
-    help="Where to run; auto: the GPU if there is one.",
-)
-@click.option("--no-fuse", is_flag=True, help="Run every op by itself.")
+@cache_type_options
+@device_option
+@no_fuse_option
 @verbose_option
 def profile(
     source: Source,
@@ -78,8 +67,9 @@ def profile(
 ) -> None:
     """Show time, bytes and operations of each kind of step that makes a token, or reads a prompt.
 
-    Each step is timed alone, on a GPU with nothing of it in the caches; their sum is more than the
-    whole takes, which is shown, too. On a GPU shares of its peaks, measured before, are shown.
+    Each step is timed alone, on a GPU with nothing of it in the caches, and the median counts; the
+    sum is more than the whole takes, which is shown, too. On a GPU shares of its peaks, measured
+    before, are shown.
     """
     bar = LoadingBar()
     with Model(
