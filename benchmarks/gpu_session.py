@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -39,6 +41,9 @@ N_PROMPT, N_GEN, DEPTH = (512, 2048), 128, 8192
 LOADS = 3
 READERS, SLOT_BYTES = (1, 2, 4, 8, 12), (1 << 20, 2 << 20, 4 << 20, 8 << 20)
 SANITIZERS = ("memcheck", "racecheck")
+COUNTS = ("tests", "failures", "errors", "skipped")
+SHOWN = 6000
+"""Characters of what a failing run says."""
 
 
 def machine(commit: str | None) -> dict[str, str]:
@@ -59,16 +64,27 @@ def _head() -> str:
     return subprocess.check_output(command, cwd=ROOT, text=True).strip()
 
 
-def run_tests(arguments: Iterable[str], wrapper: Iterable[str] = ()) -> dict[str, Any]:
-    """Run pytest on the GPU tests -> counts and seconds; what fails is printed."""
+def run_tests(
+    arguments: Iterable[str], wrapper: Iterable[str] = (), gpu: str | None = None
+) -> dict[str, Any]:
+    """Run pytest on the GPU tests -> counts, seconds; the end of a failing run is printed."""
+    environment = dict(os.environ)
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [*wrapper, sys.executable, "-m", "pytest", "-q", "-m", "gpu", *arguments]
-        done = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
+        chosen, report = Path(folder) / "arguments", Path(folder) / "report.xml"
+        chosen.write_text("\n".join(arguments))
+        command = [*wrapper, sys.executable, "-m", "pytest", "-q", "-m", "gpu", f"@{chosen}"]
+        command.append(f"--junitxml={report}")
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, check=False, text=True, capture_output=True
+        )
+        if done.returncode:
+            print(done.stdout[-SHOWN:], done.stderr[-SHOWN:], sep="\n", flush=True)
         if not report.exists():
             return {"exit_code": done.returncode}
         suite = next(ElementTree.parse(report).iter("testsuite"))
-    counts = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+    counts = {key: int(suite.get(key, 0)) for key in COUNTS}
     return {"exit_code": done.returncode, **counts, "seconds": suite.get("time", "")}
 
 
@@ -77,14 +93,41 @@ def tests() -> list[dict[str, Any]]:
     return [{"suite": "tests/gpu", **run_tests(["tests/gpu"])}]
 
 
-def sanitize() -> list[dict[str, Any]]:
-    """The op cases under compute-sanitizer, a row a tool; exit code 99 where it found something."""
+def sanitize(n_job: int) -> list[dict[str, Any]]:
+    """The op cases under compute-sanitizer, `n_job` processes over all GPUs, a row a tool; exit
+    code 99 where it found something."""
+    cases = _cases("tests/gpu/test_op_cases_gpu.py")
+    gpus = _gpus()
     rows = []
     for tool in SANITIZERS:
         wrapper = ["compute-sanitizer", f"--tool={tool}", "--error-exitcode=99"]
-        found = run_tests(["tests/gpu/test_op_cases_gpu.py", "-k", "unfused"], wrapper)
-        rows.append({"tool": tool, **found})
+        start = perf_counter()
+        with ThreadPoolExecutor(n_job) as pool:
+            runs = [
+                pool.submit(run_tests, cases[i::n_job], wrapper, gpus[i % len(gpus)])
+                for i in range(n_job)
+            ]
+        found = [run.result() for run in runs]
+        row = {key: sum(f.get(key, 0) for f in found) for key in COUNTS}
+        worst = max((abs(f["exit_code"]) for f in found), default=0)
+        seconds = f"{perf_counter() - start:.1f}"
+        rows.append({"tool": tool, "exit_code": worst, **row, "seconds": seconds})
     return rows
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        return visible.split(",")
+    return [str(i) for i in range(cupy.cuda.runtime.getDeviceCount())]
+
+
+def _cases(path: str) -> list[str]:
+    """The ids of a file's tests."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "--collect-only", path]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)
+    return [line for line in listed.splitlines() if "::" in line]
 
 
 def load(models: Iterable[Path]) -> list[dict[str, Any]]:
@@ -190,12 +233,13 @@ def main() -> None:
     parser.add_argument("--model", dest="models", action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--commit", help="where the checkout has no .git")
+    parser.add_argument("--jobs", type=int, default=8, help="processes of sanitize")
     options = parser.parse_args()
     where = machine(options.commit)
     name = where["gpu"].removeprefix("NVIDIA ").replace(" ", "-").lower()
     parts = {
         "tests": tests,
-        "sanitize": sanitize,
+        "sanitize": lambda: sanitize(options.jobs),
         "upload": lambda: upload(map(Path, options.models)),
         "load": lambda: load(map(Path, options.models)),
         "bench": lambda: speed(options.models),
