@@ -1,11 +1,13 @@
-"""Time of each kind of step of a decode plan, and of the whole captured step, on random weights.
+"""Time of each kind of step of a plan, and of the whole captured step, on random weights.
 
     python benchmarks/decode_steps.py --models qwen3-4b,llama-8b --type Q4_0 --sweep
+    python benchmarks/decode_steps.py --models llama-8b --tokens 16,2048 --depths 0
 
-Weights are made on the device in a real model's shapes (`gguf_run/shapes.py`). A kind of step
-is timed alone, all layers' steps of that kind after one another; then all steps in order. `--sweep`
-changes one number of one kind's row of the tuning table after the other and keeps what makes the
-whole step faster. The share is that of `--peak` terabytes a second.
+Weights are made on the device in a real model's shapes (`gguf_run/shapes.py`). A step is that which
+generates a token, or reads `--tokens` of a prompt behind `--depths` others. A kind of step is timed
+alone, all layers' steps of that kind after one another; then all steps in order. `--sweep` changes
+one number of one kind's row of the tuning table after the other and keeps what makes the whole step
+faster. The share is that of `--peak` terabytes a second.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from statistics import median
 from typing import Any
 
@@ -42,10 +45,10 @@ REPLAYS = 15
 NOISE_BYTES = 32 << 20
 
 
-def token_graph(name: str, dtype: str, cache: str, depth: int) -> Graph:
-    """The graph that generates one token at `depth` tokens, greedily, of a shape of the product's
-    table."""
-    file, n_ctx = random_model(name, dtype), depth + 1
+def step_graph(name: str, dtype: str, cache: str, depth: int, n_tok: int) -> Graph:
+    """The graph that reads `n_tok` tokens at `depth` tokens, of a shape of the product's table; for
+    one token with what draws the next one, greedily."""
+    file, n_ctx = random_model(name, dtype), depth + n_tok
     hp = HParams.from_metadata(file.metadata, name)
     types = (quant_type(cache),) * 3
     source = GraphSource(
@@ -54,32 +57,34 @@ def token_graph(name: str, dtype: str, cache: str, depth: int) -> Graph:
         WeightTable.from_gguf(file),
         CacheShape(pages_for(n_ctx), n_ctx, *types),
     )
+    if n_tok > 1:
+        return source.graph(BatchShape(n_tok))
     return source.drawing_graph(BatchShape(1), "argmax")
 
 
 class Bench:
     """A plan on random memory; `launches` are made anew for each choice of the tuning table."""
 
-    def __init__(self, device: Device, graph: Graph, depth: int, fuse: bool) -> None:
+    def __init__(self, device: Device, graph: Graph, depth: int, n_tok: int, fuse: bool) -> None:
         self.device = device
         self.backend = CudaBackend(None, device)  # type: ignore[arg-type]  # plans read no file
         self.depth = depth
         self.modules: dict[KernelSource, Module] = {}
-        self.leaves = self._memory(graph, depth)
+        self.leaves = self._memory(graph, depth, n_tok)
         self.plan = self.backend.plan(graph, fuse)
         self.arena = device.alloc(self.plan.arena_bytes)
 
-    def _memory(self, g: Graph, depth: int) -> dict[Tensor, Buffer]:
+    def _memory(self, g: Graph, depth: int, n_tok: int) -> dict[Tensor, Buffer]:
         rng = np.random.default_rng(0)
         noise = self.device.alloc(NOISE_BYTES)
         self.device.upload(noise, rng.integers(0, 256, NOISE_BYTES, dtype=np.uint8) & 0x3B)
         inputs = {
-            "positions": [depth],
-            "slots": [depth],
-            "seq_ids": [0],
-            "tokens": [1],
-            "out_rows": [0],
-            "block_table": np.arange(pages_for(depth + 1)),
+            "positions": np.arange(depth, depth + n_tok),
+            "slots": np.arange(depth, depth + n_tok),
+            "seq_ids": np.zeros(n_tok),
+            "tokens": np.arange(1, 1 + n_tok),
+            "out_rows": [n_tok - 1],
+            "block_table": np.arange(pages_for(depth + n_tok)),
         }
         leaves = {}
         for leaf in g.leaves:
@@ -144,10 +149,11 @@ def report(bench: Bench, labels: dict[str, Any], peak: float) -> list[dict[str, 
         launches = [c for _, of_step in steps for c in of_step]
         n = 1 if kind == "whole step" else len(steps)
         us = bench.microseconds(launches) / n
-        n_bytes = total_cost((step for step, _ in steps), bench.depth).bytes_read / n
-        rate = n_bytes / us / 1e6
+        cost = total_cost((step for step, _ in steps), bench.depth)
+        rate, speed = cost.bytes_read / n / us / 1e6, cost.flops / n / us / 1e6
         row = {"step": kind, "steps": len(steps), "kernels": len(launches), "us": f"{us:.2f}"}
-        row |= {"TB_per_s": f"{rate:.3f}", "share": f"{rate / peak:.3f}"}
+        row |= {"all_us": f"{us * n:.0f}", "TB_per_s": f"{rate:.3f}", "share": f"{rate / peak:.3f}"}
+        row |= {"TFLOP_per_s": f"{speed:.1f}"}
         rows.append({**labels, **row})
     return rows
 
@@ -239,6 +245,7 @@ def main() -> None:
     parser.add_argument("--types", default="Q4_0")
     parser.add_argument("--cache", default="F16")
     parser.add_argument("--depths", default="128")
+    parser.add_argument("--tokens", default="1", help="tokens of a step")
     parser.add_argument("--unfused", action="store_true")
     parser.add_argument("--generic", action="store_true", help="the kernels of older GPUs")
     parser.add_argument("--sweep", type=int, default=0, metavar="ROUNDS")
@@ -247,20 +254,20 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     tried = []
+    lists = (options.models, options.types, options.depths, options.tokens)
     with open_device(options.device) as device:
         if options.generic:
             tuning.generation = lambda _: tuning.GENERIC
-        for name in options.models.split(","):
-            for dtype in options.types.split(","):
-                for depth in map(int, options.depths.split(",")):
-                    graph = token_graph(name, dtype, options.cache, depth)
-                    bench = Bench(device, graph, depth, not options.unfused)
-                    labels = {"model": name, "type": dtype, "depth": depth}
-                    if options.sweep:
-                        tried += sweep(bench, labels, options.sweep)
-                    write(report(bench, labels, options.peak), None)
-                    sys.stdout.flush()
-                    del bench
+        for name, dtype, *numbers in product(*(text.split(",") for text in lists)):
+            depth, n_tok = map(int, numbers)
+            graph = step_graph(name, dtype, options.cache, depth, n_tok)
+            bench = Bench(device, graph, depth, n_tok, not options.unfused)
+            labels = {"model": name, "type": dtype, "depth": depth, "tokens": n_tok}
+            if options.sweep:
+                tried += sweep(bench, labels, options.sweep)
+            write(report(bench, labels, options.peak), None)
+            sys.stdout.flush()
+            del bench
     if options.sweep_csv:
         write(tried, options.sweep_csv)
 
