@@ -22,6 +22,7 @@ from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
 from gguf_run.graph import F32, I32, Graph, Tensor
 from gguf_run.graph_ops import SAMPLER
+from gguf_run.graph_rows import wanted_rows_alone
 from gguf_run.hparams import HParams
 from gguf_run.kv_cache import PAGE_SIZE, PagePool, Sequence, WindowPages, pages_for
 from gguf_run.plan import Plan
@@ -104,7 +105,7 @@ class GraphSource:
         """The graph of one batch shape; `ModelError` where the file's tensors do not fit."""
         builder = Builder(self.hp, self.weights, batch, self.cache)
         builder.g.output(self.build(builder))
-        return builder.hidden_graph() if batch.hidden else builder.g
+        return wanted_rows_alone(builder.hidden_graph() if batch.hidden else builder.g)
 
     def drawing_graph(self, batch: BatchShape, op: str) -> Graph:
         """As `graph`, but its outputs are the tokens that `op` draws ("argmax", "sample" or

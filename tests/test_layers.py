@@ -20,6 +20,7 @@ LAYERS = (
         "graph_ops",
         "graph_params",
         "graph_recurrent",
+        "graph_rows",
         "graph_tensor",
     },
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},

@@ -154,7 +154,8 @@ def test_the_command_profiles_prompts_of_shapes_as_json() -> None:
     blocks = sum(
         t.shape[0] * t.shape[1] for t in one if t.name.startswith("blk") and len(t.shape) > 1
     )
-    assert sum(s["flops"] for s in data["steps"]) > 2 * 5 * blocks
+    # Of two layers, the second has its feed-forward for the last token alone.
+    assert sum(s["flops"] for s in data["steps"]) > 2 * 5 * blocks / 2
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
