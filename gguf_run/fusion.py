@@ -90,9 +90,11 @@ FUSIONS = (
     Fusion("cast_mul_mat", "c = cast(x); y = mul_mat(w, c)"),
     Fusion("cast_mul_mat", "p = mul_mat(w, x); b = add(p, r); y = add(b, s)"),
     Fusion("cast_mul_mat", "p = mul_mat(w, x); y = add(p, r)"),
+    Fusion("rms_norm_mul_cast", "n = rms_norm(x); m = mul(n, w); y = cast(m) keep: m"),
     Fusion("rms_norm_mul_rope", "n = rms_norm(x); m = mul(n, w); y = rope(m)"),
     Fusion("rms_norm_mul", "n = rms_norm(x); y = mul(n, w)"),
     Fusion("rope_set_rows", "r = rope(x); y = set_rows(cache, r, slots)"),
+    Fusion("glu_cast", f"g = {_GLU}(a, b); y = cast(g)"),
     Fusion("mul_mat_add", "p = mul_mat(w, x); y = add(p, b)"),
     Fusion(
         "mul_mat_id_glu",

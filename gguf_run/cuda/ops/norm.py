@@ -42,7 +42,7 @@ def norm(low: Lowering, step: Step) -> None:
 @lowering("rms_norm_mul")
 def rms_norm_mul(low: Lowering, step: Step) -> None:
     """Rows normalised and multiplied by one row (norm.cu); otherwise part by part."""
-    if _is_weighted(step.parts):
+    if is_weighted(step.parts):
         _launch(low, step.parts[0], step.parts[1], step.parts[1].srcs[1])
     else:
         launch_parts(low, step)
@@ -86,7 +86,7 @@ def rms_norm_mul_rope(low: Lowering, step: Step) -> None:
 
 @workspace("rms_norm_mul")
 def _between_norm_and_mul(device: Device, parts: tuple[Tensor, ...]) -> int:
-    return 0 if _is_weighted(parts) else parts_bytes(parts)
+    return 0 if is_weighted(parts) else parts_bytes(parts)
 
 
 @workspace("rms_norm_mul_rope")
@@ -94,7 +94,7 @@ def _between_norm_and_rope(device: Device, parts: tuple[Tensor, ...]) -> int:
     return 0 if _is_rotated(parts) else parts_bytes(parts)
 
 
-def _is_weighted(parts: tuple[Tensor, ...]) -> bool:
+def is_weighted(parts: tuple[Tensor, ...]) -> bool:
     """Whether the norm's rows, seen as they are, are multiplied by one row."""
     normed, weighted = parts[:2]
     a, b = weighted.srcs
@@ -104,7 +104,7 @@ def _is_weighted(parts: tuple[Tensor, ...]) -> bool:
 def _is_rotated(parts: tuple[Tensor, ...]) -> bool:
     """Whether the rows are the very heads that are rotated."""
     _, weighted, rotated = parts
-    return _is_weighted(parts) and rotated.srcs[0] is weighted and rotated.shape[2] <= MAX_HEAD
+    return is_weighted(parts) and rotated.srcs[0] is weighted and rotated.shape[2] <= MAX_HEAD
 
 
 def _heads_per_block(low: Lowering, n_rows: int, n_col: int) -> int:

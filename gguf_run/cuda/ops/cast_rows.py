@@ -1,0 +1,88 @@
+"""Casts of activations for tensor cores, in the kernels that compute them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gguf_run.cuda.device import Device
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
+from gguf_run.cuda.ops.glu import GATES
+from gguf_run.cuda.ops.norm import is_weighted
+from gguf_run.cuda.ops.rows import Rows, rows_of
+from gguf_run.errors import DeviceError
+from gguf_run.graph import F16_SCALED, F32, GluParams, NormParams, Tensor
+from gguf_run.plan import Step
+
+FORMS = {F16_SCALED: "SCALED"}
+"""As kernels/cast_rows.cuh calls them."""
+NORM = kernel_module("norm_cast.cu", [f"rms_norm_mul_cast<{form}>" for form in FORMS.values()])
+GLU = {
+    gate: kernel_module(
+        "glu_cast.cu", [f"glu_cast<{form}, {gate.upper()}>" for form in FORMS.values()]
+    )
+    for gate in GATES
+}
+COLUMNS = 16
+"""That a thread computes at a time."""
+MOST_THREADS = {"rms_norm_mul_cast": 512, "glu_cast": 448}
+HELD = {"rms_norm_mul_cast": 1, "glu_cast": 2}
+"""Times 16 numbers that a thread of kernels/*_cast.cu keeps."""
+
+
+@accepts("rms_norm_mul_cast")
+def _takes_norm(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    normed, weighted, cast = parts
+    whole = is_weighted(parts) and cast.srcs[0] is weighted
+    return whole and _can_cast(cast, normed.srcs[0])
+
+
+@accepts("glu_cast")
+def _takes_glu(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    gated, cast = parts
+    return cast.srcs[0] is gated and _can_cast(cast, *gated.srcs)
+
+
+def _can_cast(cast: Tensor, *sources: Tensor) -> bool:
+    """Whether the form is one of these kernels', and four numbers of each source can be loaded at
+    once."""
+    if cast.dtype not in FORMS:
+        return False
+    try:
+        rows_of("cast", *sources)
+    except DeviceError:
+        return False
+    return not any(n % 4 for t in sources for n in (t.offset, *t.strides[:-1]))
+
+
+@lowering("rms_norm_mul_cast")
+def rms_norm_mul_cast(low: Lowering, step: Step) -> None:
+    """Rows normalised, multiplied by one row and cast (norm_cast.cu); as f32, too, where others
+    read them."""
+    normed, weighted, cast = step.parts
+    x, w = normed.srcs[0], weighted.srcs[1]
+    assert isinstance(normed.params, NormParams)
+    if w.dtype is not F32:
+        raise DeviceError(f"{step.op}: expected F32, found {w}")
+    rows = rows_of(step.op, x)
+    plain = low.at(weighted) if weighted in step.outputs else None
+    args = [low.at(x), low.at(w), low.at(cast), plain, rows.n_col, rows.n_inner, *rows.structs()]
+    kernel = f"rms_norm_mul_cast<{FORMS[cast.dtype]}>"
+    low.launch(NORM, kernel, args=[*args, normed.params.eps], **_blocks(step.op, rows))
+
+
+@lowering("glu_cast")
+def glu_cast(low: Lowering, step: Step) -> None:
+    """act(gate) * up, cast (glu_cast.cu)."""
+    gated, cast = step.parts
+    rows = rows_of(step.op, *gated.srcs)
+    p = gated.params
+    limits = (p.alpha, p.limit) if isinstance(p, GluParams) else (0.0, 0.0)
+    args = [*map(low.at, gated.srcs), low.at(cast), rows.n_col, rows.n_inner, *rows.structs()]
+    kernel = f"glu_cast<{FORMS[cast.dtype]}, {gated.op.upper()}>"
+    low.launch(GLU[gated.op], kernel, args=[*args, *limits], **_blocks(step.op, rows))
+
+
+def _blocks(op: str, rows: Rows) -> dict[str, Any]:
+    """A block a row, threads for all of it where there may be so many."""
+    n_thread = -(-rows.n_col // (COLUMNS * HELD[op]))
+    return {"grid": rows.n_rows, "block": min(MOST_THREADS[op], -(-n_thread // 32) * 32)}
