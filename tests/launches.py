@@ -24,7 +24,7 @@ from op_cases.top_k import argmax
 
 from gguf_run.cuda.activations import activations_as_products_take_them
 from gguf_run.cuda.buffer import Buffer
-from gguf_run.cuda.capabilities import SHARED_BYTES
+from gguf_run.cuda.capabilities import SHARED_BYTES, full_arch
 from gguf_run.cuda.layout import FLOAT_TYPES
 from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Call, Lowering
 from gguf_run.fusion import FUSIONS
@@ -52,6 +52,7 @@ def launches(capability: int) -> tuple[Call, ...]:
 def calls(build: Build, capability: int, fuse: bool) -> list[Call]:
     """What a graph launches on a GPU of a capability."""
     gpu: Any = SimpleNamespace(
+        arch=full_arch(capability),
         capability=capability,
         n_sm=MULTIPROCESSORS[capability],
         max_shared=SHARED_BYTES[capability],
@@ -96,8 +97,10 @@ def graphs() -> Iterator[Build]:
         for size in (64, 96, 128, 256):
             if cache != "Q4_0":
                 yield from (Decode(9, (n, 1), size, cache, n_ctx=4096).build for n in (1, 2, 4))
-        for sizes in ((192, 128), (256, 256)):
-            yield from (Attention([(0, n)], (4, 2), sizes, (cache, cache)).build for n in (1, 200))
+        for sizes in ((96, 96), (192, 128), (256, 256)):
+            yield from (
+                Attention([(0, n)], (4, 2), sizes, (cache, cache)).build for n in (1, 40, 200)
+            )
     for n in (301, 9000):
         yield argmax(300, n)
         yield sums(3, n)

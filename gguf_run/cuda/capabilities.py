@@ -26,6 +26,11 @@ technical specifications per compute capability."""
 ALL = frozenset(SHARED_BYTES)
 
 
+def full_arch(capability: int) -> str:
+    """The architecture of a capability with all its features, as NVRTC names it: "sm_90a"."""
+    return f"sm_{capability}" + ("a" if capability >= 90 else "")
+
+
 def since(capability: int) -> frozenset[int]:
     """A capability and all later ones."""
     return frozenset(c for c in ALL if c >= capability)

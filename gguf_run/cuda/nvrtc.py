@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gguf_run.cuda.capabilities import EMBEDDED, LEAST
+from gguf_run.cuda.capabilities import EMBEDDED, LEAST, full_arch
 from gguf_run.errors import DeviceError
 
 INSTALL = "install it: pip install 'cuda-toolkit[nvrtc,cudart]==12.*' (or 13.*, as the driver)"
@@ -48,7 +48,7 @@ class Nvrtc:
                 f"found sm_{capability}; run on the CPU with --device cpu"
             )
         if capability in self.capabilities:
-            return f"sm_{capability}" + ("a" if capability >= 90 else "")
+            return full_arch(capability)
         older = [c for c in self.capabilities if c // 10 == capability // 10 and c < capability]
         older = [] if capability in EMBEDDED else [c for c in older if c not in EMBEDDED]
         if not older:

@@ -10,7 +10,7 @@ from typing import cast
 import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
 from gguf_run.cuda.activations import activations_as_products_take_them
 from gguf_run.cuda.buffer import Buffer
-from gguf_run.cuda.capabilities import SHARED_BYTES
+from gguf_run.cuda.capabilities import SHARED_BYTES, full_arch
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Lowering
 from gguf_run.cuda.select import open_device
@@ -38,6 +38,7 @@ class Gpu:
     """What wrappers ask of a device while a plan is made: `Device` says what these are."""
 
     name: str
+    arch: str
     capability: int
     n_sm: int
     max_shared: int
@@ -49,7 +50,8 @@ class Gpu:
             known = ", ".join(f"sm_{c}" for c in TYPICAL)
             raise DeviceError(f"architecture sm_{capability}: expected one of {known}")
         name, n_sm = TYPICAL[capability]
-        return cls(f"{name} (sm_{capability})", capability, n_sm, SHARED_BYTES[capability])
+        arch = full_arch(capability)
+        return cls(f"{name} (sm_{capability})", arch, capability, n_sm, SHARED_BYTES[capability])
 
 
 def find_gpu(device: str, capability: int | None) -> Gpu:
@@ -61,7 +63,7 @@ def find_gpu(device: str, capability: int | None) -> Gpu:
         return Gpu.typical(capability)
     try:
         with open_device("cuda" if device == "auto" else device) as found:
-            return Gpu(found.name, found.capability, found.n_sm, found.max_shared)
+            return Gpu(found.name, found.arch, found.capability, found.n_sm, found.max_shared)
     except DeviceError as error:
         raise DeviceError(
             f"{error}; or plan for one that isn't here, as with --arch sm_90"

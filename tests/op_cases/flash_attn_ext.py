@@ -273,7 +273,40 @@ SLOPES = [
     case("slopes, sinks and softcap", several(max_bias=4.0, sinks=True, softcap=2.0)),
 ]
 
+
+def prompts(**options: object) -> Attention:
+    """Sequences of a batch that share tiles of query rows."""
+    return Attention([(70, 37), (0, 90), (130, 5)], **options)  # type: ignore[arg-type]
+
+
+PROMPTS = [
+    *(
+        case(f"prompt, heads of {d}", Attention([(60, 150)], (4, 2), d))
+        for d in ((64, 64), (96, 96), (128, 128), (192, 128), (256, 256))
+    ),
+    *(
+        case(f"prompt of {n} tokens", Attention([(0, n)], (4, 1), (128, 128)))
+        for n in (32, 33, 63, 64, 65, 97)
+    ),
+    case("prompt, group of 1", Attention([(0, 260)], (2, 2), (128, 128))),
+    case("prompt, group of 7", Attention([(5, 120)], (7, 1), (64, 64))),
+    case("prompt, long cache", Attention([(700, 40)], (8, 2), (128, 128), n_ctx=1024)),
+    case("prompts", prompts(size=(128, 128))),
+    case("prompts, sinks", prompts(size=(64, 64), heads=(8, 1), sinks=True)),
+    case("prompts, softcap", prompts(size=(256, 256), softcap=3.0)),
+    *(
+        case(f"prompts, window of {w}", prompts(size=(128, 128), window=w, sinks=w == 1))
+        for w in (1, 20, 64, 100, 130, 1000)
+    ),
+    case("prompts, all at once", prompts(size=(96, 96), window=50, softcap=5.0, sinks=True)),
+    case("prompts, chunks", prompts(size=(128, 128), chunk=70)),
+    case("prompts, both ways", prompts(size=(64, 64), causal=False)),
+    case("prompts, both ways, window", prompts(size=(128, 128), causal=False, window=41)),
+    poisoned(80, "F16"),
+    poisoned(75, "F16", causal=False),
+]
+
 CASES = [
     *(*F32_CACHES, *F16_CACHES, *DECODED_CACHES, *VIEWS, *EXTREMES),
-    *(*BOTH_WAYS, *CHUNKS, *SLOPES),
+    *(*BOTH_WAYS, *CHUNKS, *SLOPES, *PROMPTS),
 ]

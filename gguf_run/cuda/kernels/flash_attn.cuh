@@ -104,12 +104,11 @@ template <int ROWS> __device__ __forceinline__ Segment segment_at(
     const Attention& a, const Tile& t, const int* positions, const int* seq_ids, const Rows<ROWS>& rows, int first_row) {
   const int lane = threadIdx.x % 32;
   Segment s = {rows.sequence[first_row], first_row, 0, 0, 0, 0, 0};
-  unsigned long long same = 0;
+  int beyond = Rows<ROWS>::N;
 #pragma unroll
-  for (int i = 0; i < Rows<ROWS>::N; i += 32)
-    same |= (unsigned long long)__ballot_sync(~0u, rows.sequence[i + lane] == s.sequence) << i;
-  const int run = __ffsll((long long)~(same >> first_row));
-  s.end_row = run ? first_row + run - 1 : Rows<ROWS>::N;
+  for (int i = lane; i < Rows<ROWS>::N; i += 32)
+    if (i > first_row && rows.sequence[i] != s.sequence) beyond = min(beyond, i);
+  s.end_row = -warp_max(-beyond);
   int highest = -1, lowest = 0x7fffffff;
 #pragma unroll
   for (int i = lane; i < Rows<ROWS>::N; i += 32)
@@ -172,3 +171,21 @@ struct Partial {
 __device__ __forceinline__ long long output_row(const Attention& a, const Tile& t, int row) {
   return (long long)t.token(row) * a.n_head + t.head(row);
 }
+
+// Where a block's results go.
+struct Output {
+  float* out;
+  Partial partial;
+  const float* sinks;
+
+  // What the sums of a row are multiplied by on their way to `sums_of`; negative: they aren't wanted.
+  __device__ __forceinline__ float factor(const Attention& a, const Tile& t, int row, float m, float l, bool first) const {
+    if (a.n_split == 1) return final_factor(m, l, sinks, t.head(row));
+    if (first) partial.state[output_row(a, t, row) * a.n_split + blockIdx.z] = make_float2(m, l);
+    return l > 0 ? 1 : -1;
+  }
+  __device__ __forceinline__ float* sums_of(const Attention& a, const Tile& t, int row, int d_v) const {
+    const long long target = output_row(a, t, row);
+    return a.n_split == 1 ? out + target * d_v : partial.sums + (target * a.n_split + blockIdx.z) * d_v;
+  }
+};

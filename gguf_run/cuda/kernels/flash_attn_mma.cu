@@ -144,24 +144,6 @@ template <class S> struct Softmax {
   }
 };
 
-// Where a block's results go.
-struct Output {
-  float* out;
-  Partial partial;
-  const float* sinks;
-
-  // What the sums of a row are multiplied by on their way to `sums_of`; negative: they aren't wanted.
-  __device__ __forceinline__ float factor(const Attention& a, const Tile& t, int row, float m, float l, bool first) const {
-    if (a.n_split == 1) return final_factor(m, l, sinks, t.head(row));
-    if (first) partial.state[output_row(a, t, row) * a.n_split + blockIdx.z] = make_float2(m, l);
-    return l > 0 ? 1 : -1;
-  }
-  __device__ __forceinline__ float* sums_of(const Attention& a, const Tile& t, int row, int d_v) const {
-    const long long target = output_row(a, t, row);
-    return a.n_split == 1 ? out + target * d_v : partial.sums + (target * a.n_split + blockIdx.z) * d_v;
-  }
-};
-
 // Every warp has all keys of its rows.
 template <class S>
 __device__ __forceinline__ void write_rows(const Softmax<S>& softmax, const Output& output, const Attention& a, const Tile& t) {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.flash_attn_mma import Fit, fits
+from gguf_run.cuda.ops.flash_attn_wgmma import Wide, wide_for
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
 from gguf_run.graph import AttentionParams, Tensor
 from gguf_run.plan import Step
@@ -40,7 +41,8 @@ VEC_BLOCKS, MMA_BLOCKS = 4, 2
 class Choice:
     """How an attention runs: tiles of `rows` packed rows, keys in `n_split` parts.
 
-    `fit` is the tensor-core kernel; without it the vector kernel takes `n_key` keys at a time.
+    `wide` is the kernel for many tokens, `fit` the tensor-core kernel for all others; without both
+    the vector kernel takes `n_key` keys at a time.
     """
 
     rows: int
@@ -48,6 +50,7 @@ class Choice:
     n_split: int
     fit: Fit | None
     n_key: int = 0
+    wide: Wide | None = None
 
 
 def choose(device: Device, t: Tensor) -> Choice:
@@ -55,6 +58,11 @@ def choose(device: Device, t: Tensor) -> Choice:
     q, k = t.srcs[:2]
     n_packed = q.shape[0] * _group(t)
     n_row = _rows_per_tile(t, n_packed)
+    wide = wide_for(device, t, n_row)
+    if wide:
+        n_tile = -(-n_packed // wide.rows)
+        n_split = _parts(t, device.n_sm, n_tile * k.shape[1])
+        return Choice(wide.rows, n_tile, n_split, None, wide=wide)
     fit = next(fits(device, t, n_row), None)
     most = fit.instance.shape.rows if fit else VEC_ROWS
     rows = _rows_per_tile(t, most)
@@ -146,14 +154,24 @@ def flash_attn_ext(low: Lowering, step: Step) -> None:
 def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None:
     q, k, v, positions, seq_ids, block_table = t.srcs[:6]
     d_k, d_v = q.shape[2], t.shape[2]
-    args = [
+    arguments = [
         *(low.at(x) for x in (q, k, v, positions, seq_ids, block_table)),
         _sinks(low, t),
         low.at(t),
         scratch,
         attention_struct(t, c),
-        *(list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)),
     ]
+    if c.wide:
+        low.launch(
+            c.wide.module,
+            c.wide.kernel,
+            grid=(k.shape[1], c.n_tile, c.n_split),
+            block=c.wide.threads,
+            shared=c.wide.shared,
+            args=arguments,
+        )
+        return
+    types = [list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)]
     if c.fit:
         instance = c.fit.instance
         low.launch(
@@ -162,7 +180,7 @@ def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None
             grid=(c.n_tile, k.shape[1], c.n_split),
             block=instance.shape.threads,
             shared=c.fit.shared,
-            args=[*args, c.fit.n_stage],
+            args=[*arguments, *types, c.fit.n_stage],
         )
     else:
         low.launch(
@@ -171,7 +189,7 @@ def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None
             grid=(c.n_tile, k.shape[1] * _vec_blocks(t), c.n_split),
             block=VEC_BLOCK,
             shared=_vec_shared(d_k, c.n_key),
-            args=[*args, d_k, d_v, c.n_key, _vec_pitch(d_k, c.n_key)],
+            args=[*arguments, *types, d_k, d_v, c.n_key, _vec_pitch(d_k, c.n_key)],
         )
 
 

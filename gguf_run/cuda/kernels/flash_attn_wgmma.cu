@@ -1,0 +1,296 @@
+// flash_attn_ext_wgmma: attention (graph.py: flash_attn_ext) of many tokens on the tensor cores of sm_90a
+// q (n_tok, n_head, D_K) f32, k, v paged f16 caches: strides and offsets multiples of 16 bytes; out (n_tok, n_head, D_V) f32;
+// no ALiBi
+// grid = (n_head_kv, tiles, n_split), block = 128 that copy + 256 that multiply, rows_per_tile <= 128
+// page_size is a multiple of 64; shared memory: `Wide::SHARED`
+//
+// Each of two warpgroups keeps 64 query rows and takes tile after tile of KEYS keys, which the third copies two tiles ahead. Scores
+// of the next tile are multiplied while the weighted sum of this one's values still runs, and the two warpgroups take turns:
+// one multiplies while the other makes weights of its scores. Queries, keys, values and weights are f16, sums f32.
+// tensor-bound
+#include <cuda_fp16.h>
+
+#include "flash_attn.cuh"
+#include "wgmma.cuh"
+
+template <int D_K_, int D_V_, int KEYS_> struct Wide {
+  static constexpr int D_K = D_K_, D_V = D_V_, KEYS = KEYS_, ROWS = 128, STAGES = 2, COPYING = 128, MULTIPLYING = 256;
+  static constexpr int PARTS_K = (D_K + 63) / 64, PARTS_V = (D_V + 63) / 64;  // of 64 columns
+  static constexpr int TILE = KEYS * 128, TILE_Q = ROWS * 128;                 // bytes of a part
+  static constexpr int SUMS = D_V > 128 ? D_V / 128 : 1, SUM_DIMS = D_V / SUMS;
+  static constexpr int SHARED = PARTS_K * TILE_Q + STAGES * (PARTS_K + PARTS_V) * TILE;
+};
+
+// The tiles of K or V in shared memory, and who may use them.
+template <int PARTS, int TILE> struct Ring {
+  static constexpr int STAGES = 2;
+  unsigned char* tiles;
+  unsigned long long *full, *empty;
+  __device__ __forceinline__ unsigned char* at(int i) const { return tiles + i % STAGES * PARTS * TILE; }
+  __device__ __forceinline__ void wait_full(int i) const {
+    mbarrier_wait(full + i % STAGES, i / STAGES & 1);
+    wgmma_publish();
+  }
+  __device__ __forceinline__ void wait_empty(int i) const {
+    if (i >= STAGES) mbarrier_wait(empty + i % STAGES, (i / STAGES & 1) ^ 1);
+  }
+  __device__ __forceinline__ void release(int i) const {
+    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + i % STAGES);
+  }
+};
+
+// Keys that a segment's block copies: those outside [begin, end) become zeros.
+template <class S, int D, class R> __device__ __forceinline__ void copy_keys(
+    const R& ring, int i, const Attention& a, const Segment& s, const int* block_table, int head_kv, const unsigned char* source,
+    long long row_bytes, int key0) {
+  ring.wait_empty(i);
+  const int unit = threadIdx.x % 8, row0 = threadIdx.x / 8;
+  unsigned char* target = ring.at(i) + row0 * 128 + (unit ^ row0 % 8) * 16;
+#pragma unroll 1
+  for (int page = 0; page < S::KEYS; page += 64) {
+    const int first = key0 + page + row0;
+    const unsigned char* from =
+        source + (key_row(a, block_table, s.sequence, head_kv, min(key0 + page, s.end - 1) / 64 * 64) + row0) * row_bytes + unit * 16;
+#pragma unroll
+    for (int part = 0; part < (D + 63) / 64; part++)
+#pragma unroll
+      for (int r = 0; r < 64; r += 16)
+        if (D % 64 == 0 || part * 8 + unit < D / 8)
+          copy_async<16>(target + part * S::TILE + (page + r) * 128, from + r * row_bytes + part * 128,
+                         first + r >= s.begin && first + r < s.end);
+  }
+  mbarrier_arrive_behind_copies(ring.full + i % R::STAGES);
+}
+
+// The query rows as f16, zeros beyond the last; the multiplying threads call it.
+template <class S> __device__ __forceinline__ void load_queries(unsigned char* target, const float* q, const Attention& a, const Tile& t) {
+  constexpr int UNITS = S::D_K / 8;
+#pragma unroll 4
+  for (int i = threadIdx.x - S::COPYING; i < S::ROWS * UNITS; i += S::MULTIPLYING) {
+    const int row = i / UNITS, unit = i % UNITS;
+    float4 x = make_float4(0, 0, 0, 0), y = x;
+    if (row < t.n) {
+      const float4* source = (const float4*)(q + t.token(row) * a.q_stride_tok + t.head(row) * a.q_stride_head + unit * 8);
+      x = source[0], y = source[1];
+    }
+    const __half2 h[4] = {__floats2half2_rn(x.x, x.y), __floats2half2_rn(x.z, x.w), __floats2half2_rn(y.x, y.y), __floats2half2_rn(y.z, y.w)};
+    *(uint4*)(target + unit / 8 * S::TILE_Q + row * 128 + ((unit ^ row) & 7) * 16) = *(const uint4*)h;
+  }
+}
+
+// 2^x; results below 2^-126 are zero.
+__device__ __forceinline__ float power_of_two(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// A thread's two rows: the largest score so far, this lane's part of the sum of weights, sums of weighted values; the scores and
+// then weights of a tile, the weights as f16 pairs.
+template <class S> struct Rows2 {
+  float m[2], l[2], sum[S::SUMS][S::SUM_DIMS / 2], score[S::KEYS / 2];
+  unsigned weight[S::KEYS / 16][4];
+
+  __device__ __forceinline__ Rows2() : m{negative_infinity(), negative_infinity()}, l{0, 0}, sum{} {}
+
+  // Starts q k.
+  __device__ __forceinline__ void multiply_keys(unsigned queries, unsigned keys) {
+    wgmma_hold(score);
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < S::D_K / 16; k++)
+      wgmma_nk(score, wgmma_matrix(queries + k / 4 * S::TILE_Q + k % 4 * 32), wgmma_matrix(keys + k / 4 * S::TILE + k % 4 * 32), k > 0);
+    wgmma_commit();
+  }
+  // Starts the sums of the values that `weight` weighs.
+  __device__ __forceinline__ void add_values(unsigned values) {
+#pragma unroll
+    for (int i = 0; i < S::SUMS; i++) wgmma_hold(sum[i]);
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < S::KEYS / 16; k++)
+#pragma unroll
+      for (int i = 0; i < S::SUMS; i++) wgmma_kn(sum[i], weight[k], wgmma_matrix(values + i * 2 * S::TILE + k * 2048, S::TILE));
+    wgmma_commit();
+  }
+  template <int N> __device__ __forceinline__ void wait_scores() {
+    wgmma_wait<N>();
+    wgmma_hold(score);
+  }
+  __device__ __forceinline__ void wait_sums() {
+    wgmma_wait<0>();
+#pragma unroll
+    for (int i = 0; i < S::SUMS; i++) wgmma_hold(sum[i]);
+  }
+  // Scores become weights 2^(scale (score - m)); what the sums so far must be multiplied by.
+  __device__ __forceinline__ void weigh(float scale, float (&shrink)[2]) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float top = m[r];
+#pragma unroll
+      for (int n = 0; n < S::KEYS / 8; n++) top = fmaxf(top, fmaxf(score[4 * n + 2 * r], score[4 * n + 2 * r + 1]));
+      top = warp_max<4>(top);
+      const float base = top == negative_infinity() ? 0 : top * scale;
+      shrink[r] = power_of_two(m[r] * scale - base);
+      m[r] = top;
+      float total = 0;
+#pragma unroll
+      for (int n = 0; n < S::KEYS / 8; n++)
+#pragma unroll
+        for (int e = 2 * r; e < 2 * r + 2; e++) total += score[4 * n + e] = power_of_two(score[4 * n + e] * scale - base);
+      l[r] = l[r] * shrink[r] + total;
+    }
+  }
+  // Weights are made before what follows, which the compiler would like to do first: a store that depends on all of them, and never
+  // happens, since no sum of weights is negative.
+  __device__ __forceinline__ void have_weights(unsigned char* anywhere) const {
+    asm volatile("{\n.reg .pred p;\nsetp.lt.f32 p, %0, 0f00000000;\n@p st.volatile.shared.f32 [%1], %0;\n}" ::"f"(l[0] + l[1]),
+                 "r"(shared_address(anywhere)) : "memory");
+  }
+  __device__ __forceinline__ void shrink_sums(const float (&shrink)[2]) {
+#pragma unroll
+    for (int i = 0; i < S::SUMS; i++)
+#pragma unroll
+      for (int n = 0; n < S::SUM_DIMS / 2; n++) sum[i][n] *= shrink[n / 2 % 2];
+  }
+  __device__ __forceinline__ void pack_weights() {
+#pragma unroll
+    for (int k = 0; k < S::KEYS / 16; k++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const __half2 h = __floats2half2_rn(score[8 * k + 2 * i], score[8 * k + 2 * i + 1]);
+        weight[k][i] = *(const unsigned*)&h;
+      }
+  }
+};
+
+template <class S>
+__global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
+    const float* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
+    const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
+    const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a) {
+  pdl_trigger();  // the merge may come to wait
+  extern __shared__ __align__(1024) unsigned char shared[];
+  __shared__ Rows<S::ROWS> rows;
+  __shared__ unsigned long long barriers[4 * S::STAGES];
+  const Ring<S::PARTS_K, S::TILE> keys = {shared + S::PARTS_K * S::TILE_Q, barriers, barriers + S::STAGES};
+  const Ring<S::PARTS_V, S::TILE> values = {keys.tiles + S::STAGES * S::PARTS_K * S::TILE, barriers + 2 * S::STAGES, barriers + 3 * S::STAGES};
+  const Tile t = begin_tile(a, gridDim.y - 1 - blockIdx.y, blockIdx.x, positions, seq_ids, rows);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < S::STAGES; i++) {
+      mbarrier_init(keys.full + i, S::COPYING), mbarrier_init(keys.empty + i, S::MULTIPLYING / 32);
+      mbarrier_init(values.full + i, S::COPYING), mbarrier_init(values.empty + i, S::MULTIPLYING / 32);
+    }
+    mbarrier_fence();
+  }
+  __syncthreads();
+
+  if (threadIdx.x < S::COPYING) {
+    fewer_registers<56>();
+    int n = 0;
+    for (int first = 0; first < t.n;) {
+      const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
+      const KeyTiles tiles = key_tiles(a, s, S::KEYS);
+      for (int tile = tiles.first; tile <= tiles.end; tile++, n++) {
+        if (tile < tiles.end) {
+          copy_keys<S, S::D_K>(keys, n, a, s, block_table, t.head_kv, k, a.k_row_bytes, tile * S::KEYS);
+        }
+        if (tile > tiles.first) {
+          copy_keys<S, S::D_V>(values, n - 1, a, s, block_table, t.head_kv, v, a.v_row_bytes, (tile - 1) * S::KEYS);
+        }
+      }
+      n -= 1;
+      first = s.end_row;
+    }
+    copy_async_wait<0>();
+  } else {
+    more_registers<224>();
+    const int lane = threadIdx.x % 32, group = threadIdx.x / 128 - 1, row0 = (threadIdx.x / 32 - 4) * 16 + lane / 4;
+    load_queries<S>(shared, q, a, t);
+    wgmma_publish();
+    named_barrier(1, S::MULTIPLYING);
+    const unsigned queries = shared_address(shared) + group * 64 * 128;
+    if (group == 1) named_arrive(2, S::MULTIPLYING);
+    // Scores in units of log2 are scale q.k, and with a softcap, as in cap_score, cap tanh(...).
+    const float scale = a.softcap > 0 ? 1 : a.scale * LOG2_E, cap = a.softcap * LOG2_E, steep = 2 * LOG2_E * query_scale(a);
+    Rows2<S> x;
+    int n = 0;
+    for (int first = 0; first < t.n;) {
+      const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
+      const KeyTiles tiles = key_tiles(a, s, S::KEYS);
+      // A row's keys: from <= key <= to; those that all rows see: open_begin <= key < open_end.
+      int from[2], to[2];
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        const int row = row0 + 8 * r, last = rows.last[row];
+        from[r] = first_key(a, last);
+        to[r] = row >= first && row < s.end_row ? min(last, s.end - 1) : -1;
+      }
+      const bool alone = first == 0 && s.end_row >= t.n;
+      const int open_end = alone ? min(s.lowest + 1, s.end) : 0, open_begin = first_key(a, s.highest);
+      auto weigh = [&](int tile, float (&shrink)[2]) {
+        const int key0 = tile * S::KEYS;
+        if (a.softcap > 0) {
+#pragma unroll
+          for (int i = 0; i < S::KEYS / 2; i++) x.score[i] = cap * (1 - __fdividef(2, power_of_two(x.score[i] * steep) + 1));
+        }
+        if (key0 + S::KEYS > open_end || key0 < open_begin) {
+#pragma unroll
+          for (int i = 0; i < S::KEYS / 2; i++) {
+            const int key = key0 + i / 4 * 8 + lane % 4 * 2 + i % 2, r = i / 2 % 2;
+            if (key < from[r] || key > to[r]) x.score[i] = negative_infinity();
+          }
+        }
+        x.weigh(scale, shrink);
+      };
+      for (int tile = tiles.first; tile < tiles.end; tile++, n++) {
+        float shrink[2];
+        keys.wait_full(n);
+        if (tile == tiles.first) {
+          x.multiply_keys(queries, shared_address(keys.at(n)));
+          x.template wait_scores<0>();
+          keys.release(n);
+          weigh(tile, shrink);
+        } else {
+          named_barrier(2 + group, S::MULTIPLYING);
+          x.multiply_keys(queries, shared_address(keys.at(n)));
+          values.wait_full(n - 1);
+          x.add_values(shared_address(values.at(n - 1)));
+          named_arrive(3 - group, S::MULTIPLYING);
+          x.template wait_scores<1>();
+          keys.release(n);
+          weigh(tile, shrink);
+          x.have_weights(shared);
+          x.wait_sums();
+          values.release(n - 1);
+        }
+        x.shrink_sums(shrink);
+        x.pack_weights();
+      }
+      if (tiles.first < tiles.end) {
+        values.wait_full(n - 1);
+        x.add_values(shared_address(values.at(n - 1)));
+        x.wait_sums();
+        values.release(n - 1);
+      }
+      first = s.end_row;
+    }
+    if (group == 0) named_barrier(2, S::MULTIPLYING);  // takes the last turn, which nobody needs
+
+    const Output output = {out, Partial(workspace, a), sinks};
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const float l = warp_sum<4>(x.l[r]);
+      const int row = row0 + 8 * r;
+      if (row >= t.n) continue;
+      const float factor = output.factor(a, t, row, x.m[r] * scale, l, lane % 4 == 0);
+      if (factor < 0) continue;
+      float* target = output.sums_of(a, t, row, S::D_V) + lane % 4 * 2;
+#pragma unroll
+      for (int i = 0; i < S::SUMS; i++)
+#pragma unroll
+        for (int c = 0; c < S::SUM_DIMS / 8; c++)
+          *(float2*)(target + i * S::SUM_DIMS + c * 8) = make_float2(x.sum[i][4 * c + 2 * r] * factor, x.sum[i][4 * c + 2 * r + 1] * factor);
+    }
+  }
+}
