@@ -39,7 +39,7 @@ def microseconds(device: Device, dtype: str, n_tok: int, n_out: int, n_in: int) 
     for i in range(n_copy):
         g.output(g.mul_mat(g.weight(f"w{i}", (n_out, n_in), quant_type(dtype)), x))
     plan = make_plan(
-        activations_as_products_take_them(g),
+        activations_as_products_take_them(g, device.capability),
         (),
         lambda op, parts: WORKSPACES[op](device, parts) if op in WORKSPACES else 0,
     )

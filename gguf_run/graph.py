@@ -19,6 +19,7 @@ from gguf_run.graph_ops import (
     F16,
     F16_PAIR,
     F16_SCALED,
+    F16_TILES,
     F32,
     GLU_OPS,
     I32,
@@ -54,6 +55,7 @@ __all__ = [
     "F16",
     "F16_PAIR",
     "F16_SCALED",
+    "F16_TILES",
     "F32",
     "GLU_OPS",
     "I32",
@@ -165,8 +167,8 @@ class Graph(ExpertOps, RecurrentOps):
     # Products
 
     def cast(self, x: Tensor, dtype: QuantType) -> Tensor:
-        """x f32 (..., n_col) as Q8_1, Q16_1, F16_SCALED or F16_PAIR, the forms in which products
-        may take activations; n_col is a multiple of 32.
+        """x f32 (..., n_col) in one of CAST_FORMS, in which products may take activations; n_col is
+        a multiple of 32 (F16_TILES: 128).
 
         A row of Q8_1 is n_col int8 numbers q, then for each 32 of them two f32: the scale
         d = max|x| / 127 (q = round(x / d)) and d times the sum of the block's q.
@@ -177,10 +179,11 @@ class Graph(ExpertOps, RecurrentOps):
         F16_SCALED is all rows of n_col f16 numbers x / s, then s of each row as f32, the power of
         two that brings the row's largest |x| to 2^14 ... 2^15: so none overflows. The rest of the
         bytes is unused. F16_PAIR is all those rows h, then rows of the rounded rest x / s - h, then
-        s of each row, twice.
+        s of each row, twice. F16_TILES is the numbers of F16_SCALED in the order that `tiles.py`
+        tells, then s of each row.
         """
-        ok = len(x.shape) >= 2 and dtype in CAST_FORMS and x.shape[-1] % 32 == 0
-        require(ok, "cast", "rows of blocks of 32 to a form of CAST_FORMS", x)
+        ok = len(x.shape) >= 2 and dtype in CAST_FORMS and x.shape[-1] % dtype.block_size == 0
+        require(ok, "cast", "rows of whole blocks to a form of CAST_FORMS", x)
         return self._op("cast", x.shape, (x,), None, dtype)
 
     def mul_mat(self, w: Tensor, x: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ Q16_1 = QuantType("Q16_1", -1, 32, 72)
 """Activations in two int8 terms (see `Graph.cast`); no type of files."""
 F16_SCALED = QuantType("F16_SCALED", -1, 32, 68)
 F16_PAIR = QuantType("F16_PAIR", -1, 32, 136)
+F16_TILES = QuantType("F16_TILES", -1, 128, 260)
 """Activations as tensor cores take them (see `Graph.cast`); no types of files."""
 
-CAST_FORMS = (Q8_1, Q16_1, F16_SCALED, F16_PAIR)
+CAST_FORMS = (Q8_1, Q16_1, F16_SCALED, F16_PAIR, F16_TILES)
 """Forms in which products may take activations."""
 
 GLU_OPS = ("swiglu", "geglu", "reglu", "geglu_erf", "geglu_quick")

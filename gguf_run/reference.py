@@ -18,6 +18,7 @@ from gguf_run.graph import (
     F16,
     F16_PAIR,
     F16_SCALED,
+    F16_TILES,
     F32,
     I32,
     Q16_1,
@@ -27,6 +28,7 @@ from gguf_run.graph import (
 )
 from gguf_run.host_weight import HostWeight
 from gguf_run.quants import QuantType
+from gguf_run.tiles import from_tiles, to_tiles
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -88,13 +90,15 @@ def decoded(stored: Array, dtype: QuantType) -> Floats:
 
 @op
 def cast(t: Tensor, out: Array, x: Floats) -> None:
-    if t.dtype in (F16_SCALED, F16_PAIR):
+    if t.dtype in (F16_SCALED, F16_PAIR, F16_TILES):
         # frexp gives the exponent above the largest number's.
         scale = np.ldexp(np.float32(1), np.frexp(np.abs(x).max(axis=-1))[1] - 15)
         scaled = x / scale[..., None]
         rows = [scaled.astype(np.float16)]
         if t.dtype is F16_PAIR:
             rows.append((scaled - rows[0]).astype(np.float16))
+        elif t.dtype is F16_TILES:
+            rows = [to_tiles(rows[0].reshape(-1, x.shape[-1]))]
         parts = [*rows, *(scale for _ in rows)]
         stored = np.concatenate([part.reshape(-1).view(np.uint8) for part in parts])
         out.reshape(-1)[: stored.size] = stored
@@ -113,13 +117,18 @@ def activations(x: Array, n_in: int) -> Floats:
     """What `cast` made, as float32 (..., n_in)."""
     if x.dtype != np.uint8:
         return x.astype(np.float32, copy=False)
-    n_term = {F16_SCALED.row_bytes(n_in): 1, F16_PAIR.row_bytes(n_in): 2}.get(x.shape[-1])
-    if n_term is not None:
+    forms = {form.row_bytes(n_in): form for form in (F16_SCALED, F16_PAIR)}
+    if n_in % F16_TILES.block_size == 0:
+        forms[F16_TILES.row_bytes(n_in)] = F16_TILES
+    form = forms.get(x.shape[-1])
+    if form is not None:
+        n_term = 2 if form is F16_PAIR else 1
         n_row = n_term * x.size // x.shape[-1]
         flat, split = x.reshape(-1), 2 * n_row * n_in
         scale = flat[split : split + 4 * n_row].view(np.float32).reshape(-1, 1)
-        h = flat[:split].view(np.float16).reshape(-1, n_in) * scale
-        result: Floats = h.reshape(n_term, *x.shape[:-1], n_in).sum(axis=0)
+        numbers = flat[:split].view(np.float16)
+        h = from_tiles(numbers, n_in) if form is F16_TILES else numbers.reshape(-1, n_in)
+        result: Floats = (h * scale).reshape(n_term, *x.shape[:-1], n_in).sum(axis=0)
         return result
     q, scales = x[..., :n_in].view(np.int8).astype(np.int32), x[..., n_in:]
     if x.shape[-1] == Q16_1.row_bytes(n_in):

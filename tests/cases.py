@@ -108,7 +108,7 @@ def run_case(case: Case, device: Device, folder: Path, fuse: bool) -> None:
     data = case.leaves(g)
     with _file(data, folder / "case.gguf") as file:
         found = _on_device(case, g, data, file, device, fuse)
-        cast = activations_as_products_take_them(g)
+        cast = activations_as_products_take_them(g, device.capability)
         _compare(case, found, _on_reference(cast, data, file), cast, case.tolerance)
         if cast is not g:
             rounding = max(ROUNDING.get(t.dtype, 0) for t in cast.tensors)

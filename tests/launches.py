@@ -30,6 +30,7 @@ from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Call, Lowerin
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import Graph, Tensor
 from gguf_run.plan import make_plan
+from gguf_run.quants import quant_type
 
 MULTIPROCESSORS = {75: 40, 80: 108, 86: 82, 89: 128, 90: 132, 100: 148, 120: 170}
 """Of a GPU of each capability: T4, A100, RTX 3090, RTX 4090, H200, B200, RTX 5090."""
@@ -68,7 +69,7 @@ def calls(build: Build, capability: int, fuse: bool) -> list[Call]:
     results = build(g)
     for t in (results,) if isinstance(results, Tensor) else results:
         g.output(t)
-    cast = activations_as_products_take_them(g)
+    cast = activations_as_products_take_them(g, capability)
     plan = make_plan(cast, FUSIONS if fuse else (), workspace, accepts)
     memory = Buffer(1 << 20, 1 << 40, None)
     low = Lowering(gpu, memory, plan.offsets, dict.fromkeys(plan.leaves, memory), [])
@@ -82,6 +83,9 @@ def graphs() -> Iterator[Build]:
     yield from (case.build for case in ALL_CASES if case.name not in TOO_WIDE)
     for dtype in WEIGHT_TYPES:
         yield from (product(dtype, n, 70, 256) for n in (1, 2, 4, 8, 9, 33, 65, 200))
+        if quant_type(dtype).block_size < 128:
+            yield product(dtype, 65, 70, 192)
+        yield product(dtype, 2048, 28672, 4096)
         yield from (heads(dtype, n, 2, 70, 256) for n in (1, 9))
         yield from (chosen(dtype, n, 2, 3, 70, 256, own_rows=False) for n in (1, 40))
         for n_out in (8, 50000):

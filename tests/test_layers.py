@@ -22,6 +22,7 @@ LAYERS = (
         "graph_recurrent",
         "graph_rows",
         "graph_tensor",
+        "tiles",
     },
     {"weights", "plan", "fusion", "kv_cache", "states", "arch", "tokenizer", "host_weight"},
     {"costs", "noise", "random_model", "shapes"},

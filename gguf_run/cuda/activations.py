@@ -6,7 +6,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gguf_run.cuda.layout import LAYOUTS, is_float
-from gguf_run.graph import F16_PAIR, F16_SCALED, F32, Q8_1, Q16_1, Graph, Kind, Tensor
+from gguf_run.graph import (
+    F16_PAIR,
+    F16_SCALED,
+    F16_TILES,
+    F32,
+    Q8_1,
+    Q16_1,
+    Graph,
+    Kind,
+    Tensor,
+)
 from gguf_run.quants import QuantType
 
 MAX_FEW = 8
@@ -16,6 +26,13 @@ MAX_PAIR = 64
 """Tokens up to which a product of floats is bound by reading its weights even on tensor cores: two
 F16 terms of activations take no more time than one."""
 
+WGMMA_CAPABILITIES = frozenset((90,))
+"""The instructions are those of one architecture."""
+WGMMA_TYPES = ("F16", "BF16", *(name for name in LAYOUTS if name != "MXFP4"))
+"""Types whose numbers, scaled, are f16 numbers; MXFP4's may be as large as 2^128."""
+MIN_WGMMA = MAX_PAIR + 1
+"""Tokens from which products go to wgmma."""
+
 PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
 FEW_PAIRS = 4
 """Pairs of a token and an expert, for each expert there is, up to which a product reads its weights
@@ -24,21 +41,23 @@ PAIRS = 128
 """Pairs of a token and an expert in a group: with fewer, weights would be unpacked more often."""
 
 
-def activations_as_products_take_them(graph: Graph) -> Graph:
-    """`graph` with a cast before each product whose kernel takes one, shared by products of one x.
+def activations_as_products_take_them(graph: Graph, capability: int) -> Graph:
+    """`graph` with a cast before each product whose kernel takes one, shared by products of one x,
+    for a device of a compute capability.
 
     Few tokens meet quantised weights as Q8_1 or Q16_1 and floats as f32; many tokens meet tensor
     cores as scaled F16, in two terms where that is free, those of chosen experts grouped by expert.
+    Where there is wgmma, it takes them in tiles.
     The graph itself is left as it is, and returned where nothing changes.
     """
-    if not any(_form(t) or _grouped(t) for t in graph.tensors):
+    if not any(_form(t, capability) or _grouped(t) for t in graph.tensors):
         return graph
     result = Graph([], [], {leaf.name: leaf for leaf in graph.leaves})
     made: dict[object, Tensor] = {}
     new: dict[Tensor, Tensor] = {}
     for t in graph.tensors:
         srcs = [new.get(s, s) for s in t.srcs]
-        form = _form(t)
+        form = _form(t, capability)
         if form is not None:
             srcs[1] = _cast(result, made, srcs[1], form)
         if _grouped(t):
@@ -75,7 +94,7 @@ def _group(g: Graph, made: dict[object, Tensor], t: Tensor, ids: Tensor) -> Tens
 
 def _grouped(t: Tensor) -> bool:
     """Whether a product with chosen experts goes to the tensor cores."""
-    return t.op == "mul_mat_id" and len(t.srcs) == 3 and _form(t) is F16_SCALED
+    return t.op == "mul_mat_id" and len(t.srcs) == 3 and _form(t, 0) is F16_SCALED
 
 
 def form_of_few(dtype: QuantType) -> QuantType:
@@ -84,7 +103,7 @@ def form_of_few(dtype: QuantType) -> QuantType:
     return Q16_1 if is_fine else Q8_1
 
 
-def _form(t: Tensor) -> QuantType | None:
+def _form(t: Tensor, capability: int) -> QuantType | None:
     """The type to which a product's activations are cast, or None for none."""
     if t.op not in PRODUCTS or t.srcs[1].dtype is not F32:
         return None
@@ -96,5 +115,9 @@ def _form(t: Tensor) -> QuantType | None:
     # f32 weights would lose by f16; rows that are no whole number of blocks can't be cast.
     if w.dtype is F32 or w.shape[-1] % F16_SCALED.block_size:
         return None
+    whole_tiles = w.shape[-1] % F16_TILES.block_size == 0 and x.shape[0] >= MIN_WGMMA
+    has_wgmma = capability in WGMMA_CAPABILITIES and w.dtype.name in WGMMA_TYPES
+    if t.op == "mul_mat" and has_wgmma and whole_tiles:
+        return F16_TILES
     is_pair = t.op == "mul_mat" and is_float(w.dtype) and x.shape[0] <= MAX_PAIR
     return F16_PAIR if is_pair else F16_SCALED

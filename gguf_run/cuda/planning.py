@@ -82,7 +82,9 @@ def plan_graph(graph: Graph, gpu: Device | Gpu, fuse: bool = True) -> Plan:
     def workspace(op: str, parts: tuple[Tensor, ...]) -> int:
         return workspace_bytes(gpu, op, parts)
 
-    return make_plan(activations_as_products_take_them(graph), fusions, workspace, accepts)
+    return make_plan(
+        activations_as_products_take_them(graph, gpu.capability), fusions, workspace, accepts
+    )
 
 
 def workspace_bytes(gpu: Device | Gpu, op: str, parts: tuple[Tensor, ...]) -> int:

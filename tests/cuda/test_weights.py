@@ -12,11 +12,16 @@ from case_data import Array, random_blocks, stored
 from emulated import emulated
 
 from gguf_run.cuda import weights
-from gguf_run.cuda.activations import MAX_FEW, MAX_PAIR, activations_as_products_take_them
+from gguf_run.cuda.activations import (
+    MAX_FEW,
+    MAX_PAIR,
+    MIN_WGMMA,
+    activations_as_products_take_them,
+)
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, layout_of
 from gguf_run.cuda.weights import DeviceWeights, resident_bytes
 from gguf_run.errors import DeviceError, ModelError
-from gguf_run.graph import F16_PAIR, F16_SCALED, F32, Q8_1, Q16_1, Graph, Tensor
+from gguf_run.graph import F16_PAIR, F16_SCALED, F16_TILES, F32, Q8_1, Q16_1, Graph, Tensor
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.quants import QUANT_TYPES, quant_type
 
@@ -145,7 +150,7 @@ def test_products_of_one_x_share_a_cast_that_stands_before_the_first() -> None:
     x = g.scale(g.input("x", (2, 64), F32), 2.0)
     a, b = product_of(g, "Q4_0", x), product_of(g, "Q5_1", x)
     g.output(g.add(a, b))
-    result = activations_as_products_take_them(g)
+    result = activations_as_products_take_them(g, 80)
     assert [t.op for t in result.tensors] == ["scale", "cast", "mul_mat", "mul_mat", "add"]
     _, cast, first, second, total = result.tensors
     assert cast.dtype is Q8_1
@@ -174,10 +179,30 @@ def test_products_of_one_x_share_a_cast_that_stands_before_the_first() -> None:
 def test_the_form_follows_type_and_tokens(dtype: str, n_tok: int, n_in: int, form: object) -> None:
     g = Graph()
     g.output(product_of(g, dtype, g.input("x", (n_tok, n_in), F32)))
-    result = activations_as_products_take_them(g)
+    result = activations_as_products_take_them(g, 80)
     casts = [t.dtype for t in result.tensors if t.op == "cast"]
     assert casts == ([] if form is None else [form])
     assert (result is g) == (form is None)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "n_tok", "n_in", "form"),
+    [
+        (90, "Q4_0", MIN_WGMMA, 128, F16_TILES),
+        (90, "BF16", MIN_WGMMA, 128, F16_TILES),
+        (90, "Q4_0", MIN_WGMMA - 1, 128, F16_SCALED),
+        (90, "Q4_0", MIN_WGMMA, 192, F16_SCALED),
+        (90, "MXFP4", MIN_WGMMA, 128, F16_SCALED),
+        (100, "Q4_0", MIN_WGMMA, 128, F16_SCALED),
+    ],
+)
+def test_many_tokens_come_in_tiles_where_there_is_wgmma(
+    capability: int, dtype: str, n_tok: int, n_in: int, form: object
+) -> None:
+    g = Graph()
+    g.output(product_of(g, dtype, g.input("x", (n_tok, n_in), F32)))
+    result = activations_as_products_take_them(g, capability)
+    assert [t.dtype for t in result.tensors if t.op == "cast"] == [form]
 
 
 def test_views_and_caches_behind_a_product_follow_it() -> None:
@@ -188,7 +213,7 @@ def test_views_and_caches_behind_a_product_follow_it() -> None:
         g.cache("k", (1, 1, 256, 32), quant_type("F16")), heads, g.input("slots", (2,))
     )
     g.output(written)
-    result = activations_as_products_take_them(g)
+    result = activations_as_products_take_them(g, 80)
     product = next(t for t in result.tensors if t.op == "mul_mat")
     rows = result.outputs[0].srcs[1]
     assert rows.base is product
@@ -199,7 +224,7 @@ def test_views_and_caches_behind_a_product_follow_it() -> None:
 def test_a_cast_graph_is_left_alone() -> None:
     g = Graph()
     g.output(product_of(g, "Q4_0", g.cast(g.input("x", (2, 64), F32), Q8_1)))
-    assert activations_as_products_take_them(g) is g
+    assert activations_as_products_take_them(g, 80) is g
 
 
 @pytest.mark.parametrize("name", ["Q6_K", "IQ1_M"])

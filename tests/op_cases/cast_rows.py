@@ -8,6 +8,7 @@ from itertools import pairwise
 from case_data import normal, values
 from cases import Build, Case
 
+from gguf_run.cuda.activations import MIN_WGMMA
 from gguf_run.graph import F16, F16_SCALED, F32, GLU_OPS, GluParams, Graph, Tensor
 from gguf_run.quants import QuantType
 
@@ -119,4 +120,26 @@ def of_form(form: QuantType, sizes: Sequence[int]) -> list[Case]:
     ]
 
 
-CASES = of_form(F16_SCALED, (160, 1024, 32))
+def wide_norm(n_col: int) -> Build:
+    """As many tokens as come in tiles, where there is wgmma."""
+
+    def build(g: Graph) -> Tensor:
+        x = weighted(g, g.input("x", (MIN_WGMMA + 3, n_col), F32))
+        return g.mul_mat(g.weight("w", (16, n_col), F16), x)
+
+    return build
+
+
+def wide_glu(op: str, n_col: int) -> Build:
+    def build(g: Graph) -> Tensor:
+        sources = (g.input(name, (MIN_WGMMA, n_col), F32) for name in ("gate", "up"))
+        return g.mul_mat(g.weight("w", (16, n_col), F16), gated(g, op, *sources))
+
+    return build
+
+
+CASES = [
+    *of_form(F16_SCALED, (160, 1024, 32)),
+    *(Case(f"rms_norm_mul_cast wide x{n}", wide_norm(n)) for n in (128, 640)),
+    *(Case(f"glu_cast {op} wide", wide_glu(op, 384)) for op in (*GLU_OPS, "swiglu_oai")),
+]

@@ -6,12 +6,17 @@ import numpy as np
 from case_data import WEIGHT_TYPES, Array, values
 from cases import Build, Case
 
-from gguf_run.graph import F32, Graph, Tensor
+from gguf_run.cuda.activations import MIN_WGMMA
+from gguf_run.graph import F16_TILES, F32, Graph, Tensor
 from gguf_run.quants import quant_type
 
 FLOATS = ("F32", "F16", "BF16")
 EXACT = 1e-10
 """On the same casts only the order of f32 sums differs: at most 2e-13 was seen."""
+ROUNDED, WITH_MINIMUMS = 1e-7, 2e-7
+"""Where scaled weights are rounded to f16 (mul_mat_wgmma.cuh). The minimums of random blocks are as
+large as their numbers, and are rounded as well."""
+HAVE_MINIMUMS = ("Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K")
 QUANTISED = tuple(name for name in WEIGHT_TYPES if name not in FLOATS)
 
 
@@ -25,7 +30,9 @@ def product(dtype: str, n_tok: int, n_out: int, n_in: int) -> Build:
 
 def case(dtype: str, n_tok: int, n_out: int, n_in: int) -> Case:
     name = f"mul_mat {dtype} {n_out}x{n_in}, {n_tok} tokens"
-    return Case(name, product(dtype, n_tok, n_out, n_in), tolerance=EXACT)
+    on_wgmma = n_tok >= MIN_WGMMA and n_in % F16_TILES.block_size == 0
+    rounded = WITH_MINIMUMS if dtype in HAVE_MINIMUMS else ROUNDED
+    return Case(name, product(dtype, n_tok, n_out, n_in), tolerance=rounded if on_wgmma else EXACT)
 
 
 def plus_bias(dtype: str, n_tok: int, n_out: int = 37) -> Build:
@@ -45,6 +52,10 @@ def plus_residual(dtype: str, n_tok: int, first: bool) -> Build:
         return g.add(y, residual) if first else g.add(residual, y)
 
     return build
+
+
+def wide_residual(dtype: str, n_tok: int) -> Build:
+    return plus_residual(dtype, n_tok, first=False)
 
 
 def plus_itself(n_tok: int) -> Build:
@@ -86,6 +97,12 @@ def shared_activations(n_tok: int) -> Build:
     return build
 
 
+def wide_slice(g: Graph) -> Tensor:
+    """x is a slice with gaps."""
+    x = g.view(g.input("x", (75, 301), F32), 5, 261)
+    return g.mul_mat(g.weight("w", (130, 256), quant_type("Q4_0")), x)
+
+
 def far_from_one(n_tok: int) -> Array:
     """Rows from 1e-20 to 1e20, and one number among them that f16 could not hold."""
     rng = np.random.default_rng(3)
@@ -114,7 +131,29 @@ def large_cases() -> list[Case]:
     ]
 
 
+def wide_cases() -> list[Case]:
+    """Tiles of wgmma: every type; ragged ones, several each way, and sums shared among blocks."""
+    return [
+        *(case(t, 70, 140, 512) for t in WEIGHT_TYPES if t != "F32"),
+        *(case(t, 300, 270, 1024) for t in ("Q4_0", "Q6_K", "F16")),
+        *(case(t, 257, 130, 128) for t in ("Q8_0", "BF16")),
+        case("Q4_0", 130, 40, 5120),
+        Case("mul_mat of a slice, wide", wide_slice),
+        Case(
+            "mul_mat Q8_0, wide, rows far from one",
+            product("Q8_0", 70, 20, 256),
+            {"x": values(far_from_one(70))},
+        ),
+        *(
+            Case(f"mul_mat_add {t}, {n} tokens, {what}", build(t, n))
+            for t, n in (("Q4_0", 140), ("BF16", 90))
+            for what, build in (("a bias, wide", plus_bias), ("a residual, wide", wide_residual))
+        ),
+    ]
+
+
 CASES = [
+    *wide_cases(),
     *(case(t, n, 37, 2 * max(quant_type(t).block_size, 64)) for t in QUANTISED for n in (1, 5)),
     *(case(t, n, 67, 2 * max(quant_type(t).block_size, 48)) for t in QUANTISED for n in (9, 33)),
     *(case(t, n, 5, 96) for t in ("Q4_0", "Q8_0") for n in (1, 2, 3, 4, 5, 7, 8, 9)),

@@ -9,24 +9,10 @@
 // dynamic shared memory: two decoded weight tiles (rows of 128 bytes), STAGES tiles of x, the scales of both
 // compute-bound: weights are loaded to registers a step ahead, unpacked once a block; x comes by cp.async STAGES - 1 ahead
 #pragma once
-#include <cuda_bf16.h>
 #include "quants/all.cuh"
+#include "quants/plain.cuh"
 
 constexpr int DEPTH = 64, STAGES = 3, ROW_BYTES = DEPTH * 2;
-
-// Weights that are numbers already: a chunk is its 32 numbers, without scales.
-template <class T> struct Plain {
-  static constexpr int CHUNKS = 1;
-  struct Raw {
-    uint4 v[4];
-  };
-  __device__ static __forceinline__ int row_bytes(int n_chunk) { return n_chunk * 64; }
-  __device__ static __forceinline__ Raw load(const uint8_t* row, int, int c) {
-    return {{load16(row, 4 * c), load16(row, 4 * c + 1), load16(row, 4 * c + 2), load16(row, 4 * c + 3)}};
-  }
-};
-using F16 = Plain<half>;
-using BF16 = Plain<nv_bfloat16>;
 
 // f16 for two bf16: exact within f16's range; weights beyond it don't occur, and would become infinite, not wrong.
 __device__ __forceinline__ unsigned halves_of_bf16(unsigned two) {

@@ -6,10 +6,17 @@
 // (the 128-byte swizzle), tiles aligned to 1024 bytes; wider rows are several such tiles.
 // Products run on their own: wgmma_fence() before the first, wgmma_commit() behind the last of a batch, wgmma_wait<N>() until at most
 // N batches are unfinished; `wgmma_hold` keeps the compiler from moving reads of results ahead of that.
-// No twin for the emulator: kernels that include this are launched on sm_90a only.
+// For the emulator there are twins only of what wgmma_decoded.cuh takes of it; other kernels are launched on sm_90a alone.
 #pragma once
 #include "ptx.cuh"
 
+#if defined(CUDA_EMU)
+__device__ __forceinline__ void wgmma_fence() {}
+__device__ __forceinline__ void wgmma_commit() {}
+template <int N> __device__ __forceinline__ void wgmma_wait() {}
+template <int N> __device__ __forceinline__ void fewer_registers() {}
+template <int N> __device__ __forceinline__ void more_registers() {}
+#else
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
@@ -33,12 +40,15 @@ __device__ __forceinline__ void mbarrier_arrive_behind_copies(unsigned long long
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
+#endif
+
 // A matrix in shared memory, swizzled, groups of eight rows 1024 bytes apart. `tile_bytes` from one 64 columns to the next, where rows run along k
 // (`_kn`); else it is not looked at.
 __device__ __forceinline__ unsigned long long wgmma_matrix(unsigned address, unsigned tile_bytes = 16) {
   return (address & 0x3ffff) >> 4 | (unsigned long long)(tile_bytes >> 4) << 16 | 64ull << 32 | 1ull << 62;
 }
 
+#if !defined(CUDA_EMU)
 // wgmma_nk: A (64 rows of k) and B (N rows of k) in shared memory; `adds` false: d is overwritten.
 // wgmma_kn: A in registers (four pairs of f16, as mma_m16n8k16_f16 takes them), B in shared memory as k rows of N; d += A B.
 #define F8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
@@ -85,3 +95,4 @@ __device__ __forceinline__ void wgmma_kn(float (&d)[64], const unsigned (&a)[4],
 }
 #undef F8
 #undef F32_
+#endif

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from gguf_run.cuda.activations import WGMMA_CAPABILITIES
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
 from gguf_run.cuda.ops.rows import rows_of
-from gguf_run.graph import F16_PAIR, F16_SCALED, Q8_1, Q16_1
+from gguf_run.graph import F16_PAIR, F16_SCALED, F16_TILES, Q8_1, Q16_1
 from gguf_run.plan import Step
 
 BLOCKS = {Q8_1: "cast_blocks<false>", Q16_1: "cast_blocks<true>"}
 ROWS = {F16_SCALED: "cast_f16<false>", F16_PAIR: "cast_f16<true>"}
 CAST = kernel_module("cast.cu", [*BLOCKS.values(), *ROWS.values()])
+TILES = kernel_module("cast.cu", ["cast_tiles"], capabilities=WGMMA_CAPABILITIES)
 
 
 @lowering("cast")
@@ -19,7 +21,9 @@ def cast(low: Lowering, step: Step) -> None:
     x = out.srcs[0]
     rows = rows_of("cast", x)
     args = [low.at(x), low.at(out), rows.n_col, rows.n_inner, *rows.structs()]
-    if out.dtype in ROWS:
+    if out.dtype is F16_TILES:
+        low.launch(TILES, "cast_tiles", grid=rows.n_rows, block=256, args=args)
+    elif out.dtype in ROWS:
         low.launch(CAST, ROWS[out.dtype], grid=rows.n_rows, block=256, args=args)
     else:
         grid = (rows.n_rows, -(-rows.n_col // 256))

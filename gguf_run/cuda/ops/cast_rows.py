@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from gguf_run.cuda.activations import WGMMA_CAPABILITIES
+from gguf_run.cuda.capabilities import ALL
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.glu import GATES
 from gguf_run.cuda.ops.norm import is_weighted
 from gguf_run.cuda.ops.rows import Rows, rows_of
 from gguf_run.errors import DeviceError
-from gguf_run.graph import F16_SCALED, F32, GluParams, NormParams, Tensor
+from gguf_run.graph import F16_SCALED, F16_TILES, F32, GluParams, NormParams, Tensor
 from gguf_run.plan import Step
 
-FORMS = {F16_SCALED: "SCALED"}
+FORMS = {F16_SCALED: "SCALED", F16_TILES: "TILES"}
 """As kernels/cast_rows.cuh calls them."""
-NORM = kernel_module("norm_cast.cu", [f"rms_norm_mul_cast<{form}>" for form in FORMS.values()])
+TAKEN = {F16_SCALED: ALL, F16_TILES: WGMMA_CAPABILITIES}
+NORM = {
+    form: kernel_module("norm_cast.cu", [f"rms_norm_mul_cast<{name}>"], TAKEN[form])
+    for form, name in FORMS.items()
+}
 GLU = {
-    gate: kernel_module(
-        "glu_cast.cu", [f"glu_cast<{form}, {gate.upper()}>" for form in FORMS.values()]
-    )
+    (gate, form): kernel_module("glu_cast.cu", [f"glu_cast<{name}, {gate.upper()}>"], TAKEN[form])
     for gate in GATES
+    for form, name in FORMS.items()
 }
 COLUMNS = 16
 """That a thread computes at a time."""
@@ -67,7 +72,7 @@ def rms_norm_mul_cast(low: Lowering, step: Step) -> None:
     plain = low.at(weighted) if weighted in step.outputs else None
     args = [low.at(x), low.at(w), low.at(cast), plain, rows.n_col, rows.n_inner, *rows.structs()]
     kernel = f"rms_norm_mul_cast<{FORMS[cast.dtype]}>"
-    low.launch(NORM, kernel, args=[*args, normed.params.eps], **_blocks(step.op, rows))
+    low.launch(NORM[cast.dtype], kernel, args=[*args, normed.params.eps], **_blocks(step.op, rows))
 
 
 @lowering("glu_cast")
@@ -79,7 +84,7 @@ def glu_cast(low: Lowering, step: Step) -> None:
     limits = (p.alpha, p.limit) if isinstance(p, GluParams) else (0.0, 0.0)
     args = [*map(low.at, gated.srcs), low.at(cast), rows.n_col, rows.n_inner, *rows.structs()]
     kernel = f"glu_cast<{FORMS[cast.dtype]}, {gated.op.upper()}>"
-    low.launch(GLU[gated.op], kernel, args=[*args, *limits], **_blocks(step.op, rows))
+    low.launch(GLU[gated.op, cast.dtype], kernel, args=[*args, *limits], **_blocks(step.op, rows))
 
 
 def _blocks(op: str, rows: Rows) -> dict[str, Any]:

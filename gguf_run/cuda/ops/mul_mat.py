@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gguf_run.cuda.activations import MAX_FEW, form_of_few
+from gguf_run.cuda.activations import (
+    MAX_FEW,
+    WGMMA_CAPABILITIES,
+    WGMMA_TYPES,
+    form_of_few,
+)
 from gguf_run.cuda.capabilities import ALL, with_shared
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.mul_mat_wgmma import launch_wgmma, wgmma_workspace
 from gguf_run.cuda.ops.parts import launch_parts, parts_bytes
+from gguf_run.cuda.ops.product import Product, operands, product_of
 from gguf_run.errors import DeviceError
-from gguf_run.fusion import producer
-from gguf_run.graph import F16_PAIR, F16_SCALED, F32, Kind, Tensor
+from gguf_run.graph import F16_PAIR, F16_SCALED, F16_TILES, F32, Tensor
 from gguf_run.plan import Step
 
 FEW = (1, 2, 4, 8)
@@ -85,11 +91,19 @@ VEC_FLOAT = {
 }
 LARGE = with_shared(TILES[-1].shared_bytes)
 """Capabilities with the memory for the largest tile."""
+
+
+def large_for(type_name: str) -> frozenset[int]:
+    """Those of LARGE where a type may need it: wgmma takes many tokens of rows of whole tiles."""
+    is_whole = type_name in LAYOUTS and LAYOUTS[type_name].block_size % F16_TILES.block_size == 0
+    return LARGE - WGMMA_CAPABILITIES if is_whole and type_name in WGMMA_TYPES else LARGE
+
+
 MMA = {
     (name, large): kernel_module(
         "mul_mat_mma.cu",
         [tile.kernel("mul_mat_mma", name) for tile in (TILES if large else TILES[:-1])],
-        capabilities=LARGE if large else ALL - LARGE,
+        capabilities=large_for(name) if large else ALL - large_for(name),
     )
     for name in ("F16", "BF16", *LAYOUTS)
     for large in (False, True)
@@ -98,70 +112,14 @@ SUM = kernel_module("mul_mat_mma.cu", ["mul_mat_sum"])
 TILE_F32 = kernel_module("mul_mat_tile.cu", [f"mul_mat_f32<{c}>" for c in FLOAT_TYPES.values()])
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
-    """w (n_out, n_in) times x (n_tok, n_in), plus `addend` (stride 0: one row for all tokens)."""
-
-    w: Tensor
-    x: Tensor
-    out: Tensor
-    addend: Tensor | None = None
-    add_stride: int = 0
-
-    @property
-    def n_tok(self) -> int:
-        return self.x.shape[0]
-
-    @property
-    def n_term(self) -> int:
-        """How many rows of x a token has, one behind all others."""
-        return 2 if self.x.dtype is F16_PAIR else 1
-
-    @property
-    def n_row(self) -> int:
-        """Rows that the tensor cores see."""
-        return self.n_term * self.n_tok
-
-    @property
-    def n_out(self) -> int:
-        return self.w.shape[0]
-
-    @property
-    def n_in(self) -> int:
-        return self.w.shape[1]
-
-
-def _product(parts: tuple[Tensor, ...]) -> Product | None:
-    """What a step computes, or None where the addition isn't one that the kernels can do."""
-    product, out = parts[0], parts[-1]
-    w, x = product.srcs
-    if product is out:
-        return Product(w, x, out)
-    others = [s for s in out.srcs if producer(s) is not product]
-    inside = [s for s in out.srcs if producer(s) is product]
-    if len(others) != 1 or inside[0].n_elements != product.n_elements:
-        return None
-    addend = others[0]
-    if addend.dtype is not F32 and addend.kind is not Kind.WEIGHT:
-        return None
-    n_out = w.shape[0]
-    if addend.shape == (n_out,) and inside[0].shape == product.shape:
-        return Product(w, x, out, addend, 0)
-    if addend.n_elements != out.n_elements:
-        return None
-    if addend.is_contiguous:
-        return Product(w, x, out, addend, n_out)
-    if addend.shape == product.shape and addend.strides[1] == 1:
-        return Product(w, x, out, addend, addend.strides[0])
-    return None
-
-
 @lowering("mul_mat", "mul_mat_add")
 def mul_mat(low: Lowering, step: Step) -> None:
     """The kernel by the type of w, the form of x (`activations.py`) and the number of tokens."""
-    product = _product(step.parts)
+    product = product_of(step.parts)
     if product is None:
         launch_parts(low, step)
+    elif product.x.dtype is F16_TILES:
+        launch_wgmma(low, step, product)
     elif product.x.dtype in (F16_SCALED, F16_PAIR):
         _launch_mma(low, step, product)
     elif not is_float(product.w.dtype):
@@ -180,9 +138,11 @@ def mul_mat(low: Lowering, step: Step) -> None:
 @workspace("mul_mat", "mul_mat_add")
 def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     """The partial sums where blocks share rows along n_in; all parts where they run one by one."""
-    product = _product(parts)
+    product = product_of(parts)
     if product is None:
         return parts_bytes(parts) + _workspace(device, parts[:1])
+    if product.x.dtype is F16_TILES:
+        return wgmma_workspace(device, product)
     if product.x.dtype in (F16_SCALED, F16_PAIR):
         n_split = product.n_term * _n_split(device, product, _tile(device, product.n_row))
     elif product.x.dtype is F32 and product.n_tok > MAX_FEW:
@@ -190,14 +150,6 @@ def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     else:
         return 0
     return 4 * n_split * product.n_tok * product.n_out if n_split > 1 else 0
-
-
-def _addend(low: Lowering, p: Product) -> Any:
-    return None if p.addend is None else low.at(p.addend)
-
-
-def _operands(low: Lowering, p: Product) -> list[Any]:
-    return [low.at(p.w), low.at(p.x), _addend(low, p), low.at(p.out)]
 
 
 # Few tokens
@@ -234,7 +186,7 @@ def _launch_vec(low: Lowering, p: Product) -> None:
         vec_kernel(name, few),
         grid=-(-n_unit // units),
         block=(32, units * k_split),
-        args=[*_operands(low, p), p.n_tok, p.n_out, n_chunk, k_split, p.add_stride],
+        args=[*operands(low, p), p.n_tok, p.n_out, n_chunk, k_split, p.add_stride],
     )
 
 
@@ -251,7 +203,7 @@ def _launch_vec_float(low: Lowering, p: Product) -> None:
         vec_float_kernel(name, few, vec),
         grid=-(-n_unit // units),
         block=(32, units * k_split),
-        args=[*_operands(low, p), p.n_tok, p.n_out, p.n_in, stride, 0, k_split, p.add_stride],
+        args=[*operands(low, p), p.n_tok, p.n_out, p.n_in, stride, 0, k_split, p.add_stride],
     )
 
 
@@ -292,12 +244,12 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
     tile = _tile(low.device, p.n_row)
     n_split = _n_split(low.device, p, tile)
     n_sum = p.n_term * n_split
-    w, x, addend, y = _operands(low, p)
+    w, x, addend, y = operands(low, p)
     partial = low.workspace(step) if n_sum > 1 else None
     if n_sum > n_split:  # each term's products are partial sums, too
         addend, y = None, partial
     low.launch(
-        MMA[name, has_large_tiles(low.device)],
+        MMA[name, low.device.capability in large_for(name)],
         tile.kernel("mul_mat_mma", name),
         grid=(-(-p.n_out // tile.rows), -(-p.n_row // tile.tokens), n_split),
         block=2 * tile.rows,
@@ -309,7 +261,7 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
 
 
 def _launch_sum(low: Lowering, p: Product, partial: Any, n_split: int) -> None:
-    _, _, addend, y = _operands(low, p)
+    _, _, addend, y = operands(low, p)
     low.launch(
         SUM,
         "mul_mat_sum",
@@ -334,7 +286,7 @@ def _launch_tile(low: Lowering, step: Step, p: Product) -> None:
         f"mul_mat_f32<{FLOAT_TYPES[p.w.dtype.name]}>",
         grid=(-(-p.n_out // 64), -(-p.n_tok // 64), n_split),
         block=256,
-        args=[*_operands(low, p), partial, p.n_tok, p.n_out, p.n_in, p.x.strides[0], p.add_stride],
+        args=[*operands(low, p), partial, p.n_tok, p.n_out, p.n_in, p.x.strides[0], p.add_stride],
     )
     if n_split > 1:
         _launch_sum(low, p, partial, n_split)

@@ -1,0 +1,87 @@
+// mul_mat_wgmma: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]) for many tokens, on wgmma (sm_90a)
+// operands, block and bound: mul_mat_wgmma.cuh; x F16_TILES of n_tok rows, y (n_tok, n_out) f32; add f32 or null, its row
+// stride 0 where all tokens get the same row
+// grid = blocks that share all tiles of BM rows x BN tokens. `whole`: a block takes the tiles blockIdx.x, + gridDim.x ...
+// Else all steps are shared evenly (at most one block a step); where a tile has several blocks the last one to come adds up
+// their sums, in order: `partial`, 2 * gridDim.x * BM * BN floats
+// dynamic shared memory: STAGES * BN * 128 bytes
+// compute-bound
+#include "mul_mat_wgmma.cuh"
+
+constexpr int MOST_SHARED_TILES = 1 << 14;
+__device__ unsigned arrived[MOST_SHARED_TILES];  // steps of a shared tile that are summed; zero again behind the last
+
+template <class Q, int BN, int STAGES>
+__global__ void __launch_bounds__(MULTIPLY + COPY, 1)
+mul_mat_wgmma(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, const float* __restrict__ add, float* __restrict__ y,
+              float* partial, int n_tok, int n_out, int n_chunk, int add_stride, int whole) {
+  extern __shared__ __align__(1024) uint8_t stages[];
+  __shared__ unsigned long long full[STAGES], empty[STAGES];
+  __shared__ bool is_last;
+  const int tid = threadIdx.x, n_step = n_chunk / STEP_CHUNKS;
+  const int n_tok_tile = (n_tok + BN - 1) / BN, total = (n_out + BM - 1) / BM * n_tok_tile * n_step;
+  Ring<STAGES> ring = {stages, full, empty, 0, tid >= MULTIPLY};
+  if (tid == 0) ring.init();
+  __syncthreads();
+  // This block's steps, of all tiles' one after another.
+  const auto begin_of = [&](int block) { return (int)((long long)total * block / gridDim.x); };
+  const int begin = whole ? blockIdx.x * n_step : begin_of(blockIdx.x), end = whole ? total : begin_of(blockIdx.x + 1);
+  const auto tile_end = [&](int u) { return min(end, (u / n_step + 1) * n_step); };
+  const auto next = [&](int u) { return whole ? u + (int)gridDim.x * n_step : tile_end(u); };
+
+  if (tid >= MULTIPLY) {
+    fewer_registers<24>();
+    if (tid > MULTIPLY) return;
+    for (int u = begin; u < end; u = next(u)) {
+      const int tile = u / n_step, tok0 = tile % n_tok_tile * BN, first = tile * n_step;
+      copy_tokens<BN>(ring, x, n_tok, tok0, min(BN, n_tok - tok0), u - first, tile_end(u) - first);
+    }
+    return;
+  }
+  more_registers<240>();
+  const int lane = tid % 32;
+  const float* const scales = (const float*)(x + (size_t)n_tok * n_chunk * 64);
+  for (int u = begin; u < end; u = next(u)) {
+    const int tile = u / n_step, tok0 = tile % n_tok_tile * BN, row = tile / n_tok_tile * BM + tid / 32 * 16 + lane / 4;
+    const int first = tile * n_step, k0 = u - first, k1 = tile_end(u) - first;
+    const auto weights = [&](int r) { return w + (size_t)min(r, n_out - 1) * Q::row_bytes(n_chunk); };
+    float sum[BN / 2];
+    multiply<Q, BN>(sum, ring, weights(row), weights(row + 8), n_chunk, k0, k1);
+    if (k1 - k0 < n_step) {
+      // A block's first piece may end a tile, its last one begin another; each has its place.
+      float* const mine = partial + (2 * (size_t)blockIdx.x + (u != begin)) * (BM * BN) + tid;
+#pragma unroll
+      for (int i = 0; i < BN / 2; i++) __stcg(mine + i * MULTIPLY, sum[i]);
+      __threadfence();
+      named_barrier(1, MULTIPLY);
+      if (tid == 0) {
+        is_last = atomicAdd(arrived + tile, (unsigned)(k1 - k0)) + (k1 - k0) == n_step;
+        if (is_last) arrived[tile] = 0;
+        __threadfence();
+      }
+      named_barrier(1, MULTIPLY);
+      if (!is_last) continue;
+#pragma unroll
+      for (int i = 0; i < BN / 2; i++) sum[i] = 0;
+      const auto block_of = [&](int u) { return (int)(((u + 1ll) * gridDim.x - 1) / total); };
+      const int from = block_of(first), to = block_of(first + n_step - 1);
+      for (int block = from; block <= to; block++) {
+        const float* const theirs = partial + (2 * (size_t)block + (begin_of(block) < first)) * (BM * BN) + tid;
+#pragma unroll
+        for (int i = 0; i < BN / 2; i++) sum[i] += __ldcg(theirs + i * MULTIPLY);
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < BN / 8; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const int t = tok0 + n * 8 + lane % 4 * 2 + e;
+        if (t >= n_tok) continue;
+        const float scale = __ldg(scales + t);
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+          if (row + 8 * i < n_out)
+            y[(size_t)t * n_out + row + 8 * i] = sum[4 * n + 2 * i + e] * scale + (add ? add[(size_t)t * add_stride + row + 8 * i] : 0.0f);
+      }
+  }
+}
