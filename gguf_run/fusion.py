@@ -69,14 +69,17 @@ _THREE = "q = mul_mat(wq, c); k = mul_mat(wk, c); v = mul_mat(wv, c);"
 _GLU = "|".join([*GLU_OPS, "swiglu_oai"])
 _GATED = "g = mul_mat(wg, c); u = mul_mat(wu, c);"
 _CACHED = "y = flash_attn_ext(qr, ks, vs); ks = set_rows(kc, kr); vs = set_rows(vc, v);"
+_HEADS = f"qr = rope(q); {_CACHED} kr = rope(k)"
+_NORMED_HEADS = (
+    f"qn = rms_norm(q); qm = mul(qn, wq); qr = rope(qm); {_CACHED}"
+    " kr = rope(km); km = mul(kn, wk); kn = rms_norm(k)"
+)
 
 FUSIONS = (
-    Fusion(
-        "attn_decode",
-        f"qn = rms_norm(q); qm = mul(qn, wq); qr = rope(qm); {_CACHED}"
-        " kr = rope(km); km = mul(kn, wk); kn = rms_norm(k) keep: y ks vs",
-    ),
-    Fusion("attn_decode", f"qr = rope(q); {_CACHED} kr = rope(k) keep: y ks vs"),
+    Fusion("attn_decode", f"{_NORMED_HEADS} keep: y ks vs"),
+    Fusion("attn_decode", f"{_HEADS} keep: y ks vs"),
+    Fusion("flash_attn_append", f"{_NORMED_HEADS} keep: y ks vs"),
+    Fusion("flash_attn_append", f"{_HEADS} keep: y ks vs"),
     Fusion(
         "norm_mul_mats",
         f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",

@@ -87,9 +87,9 @@ def _attend(parts: tuple[Tensor, ...]) -> Attend | None:
     q, keys, values, positions = out.srcs[:4]
     if out.shape[0] != 1 or keys.op != "set_rows" or values.op != "set_rows":
         return None
-    found = _heads(parts, q), _heads(parts, keys.srcs[1])
+    found = heads_of(parts, q), heads_of(parts, keys.srcs[1])
     v, slots = values.srcs[1:]
-    if found[0] is None or found[1] is None or keys.srcs[2] is not slots or not _are_heads(v):
+    if found[0] is None or found[1] is None or keys.srcs[2] is not slots or not are_heads(v):
         return None
     turns = [h.rope for h in found if h is not None and h.rope is not None]
     same = turns[0].params == turns[1].params and turns[0].srcs[1:] == turns[1].srcs[1:]
@@ -100,24 +100,24 @@ def _attend(parts: tuple[Tensor, ...]) -> Attend | None:
     return Attend(out, found[0], found[1], v, slots) if _fits(out, keys, values) else None
 
 
-def _heads(parts: tuple[Tensor, ...], rotated: Tensor) -> Heads | None:
+def heads_of(parts: tuple[Tensor, ...], rotated: Tensor) -> Heads | None:
     """What `rotated` is a rotation of, past a norm and its weight."""
     if rotated.op != "rope":
         return None
     x = rotated.srcs[0]
     if x not in parts:
-        return Heads(x, None, 0.0, rotated) if _are_heads(x) else None
+        return Heads(x, None, 0.0, rotated) if are_heads(x) else None
     normed, weight = x.srcs
     if normed.op != "rms_norm":
         normed, weight = weight, normed
     is_row = weight.kind is Kind.WEIGHT and weight.shape == x.shape[-1:]
-    if normed.op != "rms_norm" or not is_row or not _are_heads(normed.srcs[0]):
+    if normed.op != "rms_norm" or not is_row or not are_heads(normed.srcs[0]):
         return None
     assert isinstance(normed.params, NormParams)
     return Heads(normed.srcs[0], weight, normed.params.eps, rotated)
 
 
-def _are_heads(x: Tensor) -> bool:
+def are_heads(x: Tensor) -> bool:
     return len(x.shape) == 3 and x.dtype is F32 and x.strides[2] == 1
 
 

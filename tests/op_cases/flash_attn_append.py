@@ -1,0 +1,119 @@
+"""Attention of many tokens with the norms, rotations and appends ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from case_data import Draw, normal, values
+from cases import Case
+
+from gguf_run.graph import F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
+from gguf_run.kv_cache import PAGE_SIZE, pages_for
+from gguf_run.quants import quant_type
+
+TOLERANCE = {"F32": 1e-7, "F16": 1e-6, "Q8_0": 1e-5, "Q4_0": 1e-3}
+"""A key or value that falls between two steps of the cache's type may be rounded the other way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """`n_tok` tokens of one sequence behind `n_past` others."""
+
+    n_tok: int = 5
+    n_past: int = 60
+    heads: tuple[int, int] = (4, 2)
+    size: int = 64
+    cache: str = "F16"
+    norms: bool = False
+    mode: RopeMode = RopeMode.NEOX
+    n_rot: int = 0
+    factors: bool = False
+    start: int | None = None
+    """Column from which on rows hold q, k and v; None: each apart."""
+
+    @property
+    def n_page(self) -> int:
+        return pages_for(self.n_past + self.n_tok)
+
+    def build(self, g: Graph) -> Sequence[Tensor]:
+        (_, n_kv), size = self.heads, self.size
+        positions, slots = g.input("positions", (self.n_tok,)), g.input("slots", (self.n_tok,))
+        q, k, v = self._rows(g)
+        if self.norms:
+            q, k = (
+                g.mul(g.rms_norm(x, 1e-6), g.weight(f"{name}_norm", (size,), F32))
+                for name, x in (("q", q), ("k", k))
+            )
+        rope = RopeParams(self.mode, self.n_rot or size, 1e4)
+        factors = g.weight("factors", (rope.n_dims // 2,), F32) if self.factors else None
+        q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
+        shape, dtype = (self.n_page, n_kv, PAGE_SIZE, size), quant_type(self.cache)
+        keys = g.set_rows(g.cache("k_cache", shape, dtype), k, slots)
+        cached = g.set_rows(g.cache("v_cache", shape, dtype), v, slots)
+        table = g.input("block_table", (1, self.n_page))
+        params = AttentionParams(size**-0.5)
+        return [
+            g.flash_attn_ext(
+                q, keys, cached, positions, g.input("seq_ids", (self.n_tok,)), table, params
+            )
+        ]
+
+    def _rows(self, g: Graph) -> list[Tensor]:
+        (n_head, n_kv), size = self.heads, self.size
+        counts = (n_head, n_kv, n_kv)
+        if self.start is None:
+            return [
+                g.input(name, (self.n_tok, n, size), F32)
+                for name, n in zip("qkv", counts, strict=True)
+            ]
+        rows = g.input("qkv", (self.n_tok, sum(counts) * size + 12), F32)
+        starts = self.start + np.cumsum([0, *counts[:2]]) * size
+        return [
+            g.reshape(g.view(rows, int(i), int(i) + n * size), self.n_tok, n, size)
+            for i, n in zip(starts, counts, strict=True)
+        ]
+
+    def data(self) -> dict[str, Draw]:
+        pages = np.random.default_rng(1).permutation(self.n_page)
+        positions = np.arange(self.n_past, self.n_past + self.n_tok)
+        slots = pages[positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE
+        data = {
+            "positions": values(positions),
+            "slots": values(slots),
+            "seq_ids": values(0),
+            "block_table": values(pages[None]),
+        }
+        drawn = {"q_norm": self.norms, "k_norm": self.norms, "factors": self.factors}
+        return data | {name: normal(2, 0.3) for name, there in drawn.items() if there}
+
+
+def case(name: str, a: Append) -> Case:
+    return Case(f"flash_attn_append {name}", a.build, a.data(), TOLERANCE[a.cache])
+
+
+NORM = RopeMode.NORM
+
+CASES = [
+    *(
+        case(f"{cache}, heads of {size}", Append(size=size, cache=cache, norms=True))
+        for cache in TOLERANCE
+        for size in (32, 64, 96, 128, 256)
+    ),
+    *(
+        case(f"neighbouring pairs, heads of {n}", Append(size=n, mode=NORM))
+        for n in (64, 80, 128, 256)
+    ),
+    case("a part turns", Append(size=128, n_rot=64)),
+    case("a part of neighbouring pairs turns", Append(size=128, n_rot=36, mode=NORM)),
+    case("a part of large heads turns", Append(size=256, n_rot=64, norms=True)),
+    case("frequency factors", Append(size=128, factors=True)),
+    case("rows of q, k and v", Append(size=128, start=8, norms=True)),
+    case("rows that can't be loaded by four", Append(size=64, start=3)),
+    case("heads that no lanes share", Append(size=160)),
+    case("odd heads", Append(heads=(7, 1), size=128, norms=True)),
+    case("odd small heads", Append(heads=(7, 7), size=64, norms=True)),
+    case("many tokens", Append(n_tok=300, n_past=3, heads=(2, 1), size=64)),
+    case("two tokens", Append(n_tok=2, heads=(16, 8), size=128, norms=True)),
+]
