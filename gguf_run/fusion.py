@@ -238,17 +238,23 @@ def _stands_alone(
 ) -> bool:
     """Whether only results that may leave the group do, and the group can run as one step.
 
-    It can where everything computed outside is read by a part that all results hang on: then no
-    result can be needed for what the group itself needs.
+    It can where each result hangs on a part that reads what was computed outside, whatever that is:
+    then no result can be needed for what the group itself needs.
     """
     leaving = [t for t in parts if t in kept or any(r not in parts for r in readers[t])]
     if any(parts[t] not in fusion.keep for t in leaving):
         return False
     sinks = leaving or [list(parts)[-1]]
-    first = [t for t in parts if all(_hangs_on(sink, t, parts) for sink in sinks)]
-    early = {producer(s) for t in first for s in t.srcs}
-    needs = {producer(s) for t in parts for s in t.srcs} - set(parts)
-    return all(s in early for s in needs if s.kind is Kind.OP)
+    readers_of: dict[Tensor, list[Tensor]] = {}
+    for t in parts:
+        for s in map(producer, t.srcs):
+            if s.kind is Kind.OP and s not in parts:
+                readers_of.setdefault(s, []).append(t)
+    return all(
+        any(_hangs_on(sink, t, parts) for t in early)
+        for early in readers_of.values()
+        for sink in sinks
+    )
 
 
 def _hangs_on(t: Tensor, other: Tensor, parts: Mapping[Tensor, str]) -> bool:

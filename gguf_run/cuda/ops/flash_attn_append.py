@@ -118,8 +118,8 @@ def flash_attn_append(low: Lowering, step: Step) -> None:
     _prepare(low, step, a)
     inside = replace(low, offsets={**low.offsets, a.rope: step.workspace})
     after = step.workspace + _query_bytes(a.rope)
-    attention = {"op": a.out.op, "parts": (a.out,), "outputs": (a.out,), "workspace": after}
-    LOWERINGS[a.out.op](inside, replace(step, **attention))
+    alone = replace(step, op=a.out.op, parts=(a.out,), outputs=(a.out,), workspace=after)
+    LOWERINGS[a.out.op](inside, alone)
 
 
 def _prepare(low: Lowering, step: Step, a: Appended) -> None:
