@@ -1,37 +1,33 @@
-"""BPE: merges by rank inside words, through the `tokenizers` library."""
+"""BPE: words cut by the `tokenizers` library's regular expressions, then merged by rank."""
 
 from __future__ import annotations
 
 import re
 from functools import cached_property
-from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from gguf_run.tokenizer.merging import Merges
 from gguf_run.tokenizer.pretokenizers import PreTokenizer
 from gguf_run.tokenizer.spm import SPACE
 from gguf_run.tokenizer.vocab import Kind, Vocab
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer as WordTokenizer
-    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
 _NEWLINES = re.compile(r"(\n+)")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _WHITESPACE = r"\s+"
 
 
 class BpeEncoder:
-    """Encodes plain text with a BPE vocabulary; built at the first use.
+    """Encodes plain text with a BPE vocabulary; its tables are built at the first use.
 
-    The library has a vocabulary of its own: the file's, and behind it one id for characters that no
-    token has and ids for texts that merges make though no token has them. llama.cpp drops the
-    former and spells the latter in bytes; so does `_spell`.
+    Words are merged here and not by the library, whose model of a real vocabulary takes ten times
+    as long to build as all else of opening a file, and is no faster on long texts.
     """
 
     def __init__(self, vocab: Vocab, pre: PreTokenizer) -> None:
         self._vocab = vocab
         self._pre = pre
-        self._strays: list[str] = []
 
     def encode(self, text: str, at_start: bool) -> list[int]:
         """Ids of `text`; `at_start` has no effect."""
@@ -50,20 +46,22 @@ class BpeEncoder:
         return ids
 
     def _encode(self, text: str) -> list[int]:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        ids: list[int] = encoding.ids
-        n_tokens = self._vocab.n_tokens
-        if max(ids, default=0) < n_tokens:
-            return ids
-        spelt: list[int] = []
-        for token, (start, end) in zip(ids, encoding.offsets, strict=True):
-            if token < n_tokens:
-                spelt.append(token)
-            elif token > n_tokens:
-                spelt.extend(self._spell(self._strays[token - n_tokens - 1]))
-            elif self._pre.raw:
-                spelt.extend(self._spell(text[start:end]))
-        return spelt
+        ids: list[int] = []
+        known: dict[str, list[int]] = {}
+        for word, _ in self._cuts.pre_tokenize_str(text):
+            if word not in known:
+                known[word] = self._word(word)
+            ids += known[word]
+        return ids
+
+    def _word(self, word: str) -> list[int]:
+        known = self._vocab.token_to_id
+        if self._pre.ignore_merges and word in known:
+            return [known[word]]
+        ids: list[int] = []
+        for part in self._merges.apply(word):
+            ids += [known[part]] if part in known else self._spell(part)
+        return ids
 
     def _spell(self, text: str) -> list[int]:
         """The byte tokens of a text without a token of its own; absent ones are left out."""
@@ -75,9 +73,13 @@ class BpeEncoder:
         return [known[name] for name in names if name in known]
 
     @cached_property
-    def _tokenizer(self) -> WordTokenizer:
+    def _merges(self) -> Merges:
+        return Merges(self._vocab.merges)
+
+    @cached_property
+    def _cuts(self) -> Sequence:
         # Imported here: opening a model with another tokenizer need not pay for it.
-        from tokenizers import Regex, Tokenizer
+        from tokenizers import Regex
         from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
         steps: list[Split | ByteLevel] = [
@@ -87,35 +89,4 @@ class BpeEncoder:
             steps.insert(0, Split(Regex(_WHITESPACE), "removed"))
         if not self._pre.raw:
             steps.append(ByteLevel(add_prefix_space=False, use_regex=False))
-        tokenizer = Tokenizer(self._model())
-        tokenizer.pre_tokenizer = Sequence(steps)
-        return tokenizer
-
-    def _model(self) -> BPE:
-        from tokenizers.models import BPE
-
-        vocab = dict(self._vocab.token_to_id)
-        merges = _pairs(self._vocab.merges)
-        # What has bytes that are no UTF-8 can't be met in a text, and the library refuses it.
-        if _SURROGATES.search("".join(vocab)):
-            vocab = {text: i for text, i in vocab.items() if not _SURROGATES.search(text)}
-        strays = _texts(merges) - vocab.keys()
-        if any(map(_SURROGATES.search, strays)):
-            merges = [pair for pair in merges if not _SURROGATES.search("".join(pair))]
-            strays = _texts(merges) - vocab.keys()
-        unknown = "\x01"
-        while unknown in vocab or unknown in strays:
-            unknown += "\x01"
-        self._strays = sorted(strays)
-        vocab.update(zip((unknown, *self._strays), count(self._vocab.n_tokens), strict=False))
-        return BPE(vocab, merges, unk_token=unknown, ignore_merges=self._pre.ignore_merges)
-
-
-def _pairs(merges: list[str]) -> list[tuple[str, str]]:
-    """Left and right token of each merge; of equal ones the first (the library takes the last)."""
-    return [(m[:gap], m[gap + 1 :]) for m in dict.fromkeys(merges) for gap in (m.find(" ", 1),)]
-
-
-def _texts(merges: list[tuple[str, str]]) -> set[str]:
-    """All texts that merges name or make."""
-    return set(chain.from_iterable(merges)).union(map("".join, merges))
+        return Sequence(steps)
