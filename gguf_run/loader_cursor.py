@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gguf_run.errors import GGUFError
+from gguf_run.loader_strings import WINDOW_BYTES, leading_strings
 
 Buffer = bytes | mmap.mmap
 """What a file is read from. Slices of both are bytes, and both know struct and NumPy."""
@@ -16,6 +17,9 @@ Buffer = bytes | mmap.mmap
 MAX_HEADER_BYTES = 128 << 20
 """What a header may take: several times the largest known. A file of many GiB, sparse maybe, could
 otherwise back a string or an array of that size."""
+
+_MANY = 256
+"""Strings that are worth reading at once."""
 
 _U64 = struct.Struct("<Q")
 _SHORT = reprlib.Repr()
@@ -102,28 +106,41 @@ class Cursor:
     def strings(self, n: int) -> list[str]:
         """Read ``n`` strings, as `string` does.
 
-        Vocabularies make this the loop that an opening's time is spent in, so all but the one
-        check that it needs is left to `_fail_in_strings`.
+        Vocabularies make this what an opening's time is spent in, so strings are read many at a
+        time; those that can't be, and few, one by one.
         """
+        texts: list[str] = []
+        while n - len(texts) >= _MANY:
+            window = self.buffer[self.pos : min(self.pos + WINDOW_BYTES, self._end)]
+            found, n_bytes = leading_strings(window, n - len(texts))
+            texts += found
+            self.pos += n_bytes
+            if n_bytes < WINDOW_BYTES // 2:  # the end, or something of another kind
+                break
+        return texts + self._strings_one_by_one(len(texts), n)
+
+    def _strings_one_by_one(self, first: int, n: int) -> list[str]:
+        """Strings from number ``first`` on. All but the one check that the loop needs is left to
+        `_fail_in_strings`."""
         buffer, pos, end, unpack = self.buffer, self.pos, self._end, _U64.unpack_from
         parts: list[bytes] = []
         append = parts.append
         try:
-            for _ in range(n):
+            for _ in range(first, n):
                 start = pos + 8
                 pos = start + unpack(buffer, pos)[0]
                 if pos > end:
-                    self._fail_in_strings(n)
+                    self._fail_in_strings(first, n)
                 append(buffer[start:pos])
         except struct.error:
-            self._fail_in_strings(n)
+            self._fail_in_strings(first, n)
         self.pos = pos
         return [decoded(part) for part in parts]
 
-    def _fail_in_strings(self, n: int) -> NoReturn:
+    def _fail_in_strings(self, first: int, n: int) -> NoReturn:
         """Walk an array of strings that runs out of the file again, to say where it does."""
         array = self.subject
-        for i in range(n):
+        for i in range(first, n):
             self.subject = f"{array}, string {i} of {n}"
             self.take(self.count("length of the string", 1))
         raise AssertionError("the strings fit after all")
