@@ -6,7 +6,7 @@ import inspect
 
 import click
 
-from gguf_run.cli import cli
+from gguf_run.cli import COMMANDS, find_command
 from gguf_run.commands.help import FROM_ENVIRONMENT, GROUPS, GroupedCommand
 
 HEAD = """\
@@ -19,7 +19,7 @@ command is named, `run` is meant.
 
 def manual() -> str:
     """The page, as Markdown."""
-    return HEAD + "".join(_command(name, cli.commands[name]) for name in sorted(cli.commands))
+    return HEAD + "".join(_command(name, find_command(name)) for name in COMMANDS)
 
 
 def _command(name: str, command: click.Command) -> str:

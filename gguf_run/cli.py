@@ -6,42 +6,46 @@ for wrong usage; 130 after Ctrl-C.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from gguf_run import __version__
-from gguf_run.commands.bench import bench
-from gguf_run.commands.chat import chat
-from gguf_run.commands.embed import embed
-from gguf_run.commands.inspect import inspect
-from gguf_run.commands.kernels import kernels
-from gguf_run.commands.profile import profile
-from gguf_run.commands.run import run
-from gguf_run.commands.strangers import without_strangers
 from gguf_run.commands.streams import give_up_stdout, set_up_streams
-from gguf_run.commands.texts import os_error
-from gguf_run.commands.tokenize import tokenize
 from gguf_run.errors import GGUFRunError
+
+COMMANDS = ("bench", "chat", "embed", "inspect", "kernels", "profile", "run", "tokenize")
+"""Each is a module of `commands` with a command of that name."""
+
+
+def find_command(name: str) -> click.Command:
+    """One of `COMMANDS`, imported now: each needs but a part of the package."""
+    command: click.Command = getattr(import_module(f"gguf_run.commands.{name}"), name)
+    return command
 
 
 class DefaultGroup(click.Group):
     """A group whose arguments go to `run` where they begin with no sub-command."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return find_command(cmd_name) if cmd_name in COMMANDS else None
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
-        if args and args[0] not in own and args[0] not in self.commands:
+        if args and args[0] not in own and args[0] not in COMMANDS:
             if not ctx.resilient_parsing:
-                self._refuse_misspelt(args[0])
+                _refuse_misspelt(args[0])
             args = ["run", *args]
         if args and args[0] in ("run", "chat", "bench") and not ctx.resilient_parsing:
-            args = [args[0], *without_strangers(args[1:], self.commands[args[0]])]
+            args = [args[0], *_without_strangers(args[1:], find_command(args[0]))]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -51,15 +55,9 @@ class DefaultGroup(click.Group):
             # In this order, or bash forgets the commands.
             return [CompletionItem(incomplete, type="file"), *found]
         known = {item.value for item in found}
+        run = find_command("run")
         inner = click.Context(run, ctx, resilient_parsing=True)
         return found + [i for i in run.shell_complete(inner, incomplete) if i.value not in known]
-
-    def _refuse_misspelt(self, name: str) -> None:
-        near = difflib.get_close_matches(name, self.commands, 1, cutoff=0.7)
-        if near and not Path(name).exists():
-            raise click.UsageError(
-                f"expected a command or a model file, found {name!r}; did you mean {near[0]}?"
-            )
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage("gguf-run", "MODEL -p PROMPT [OPTIONS]")
@@ -80,8 +78,20 @@ def cli() -> None:
     """
 
 
-for _command in (run, chat, bench, embed, inspect, kernels, profile, tokenize):
-    cli.add_command(_command)
+def _refuse_misspelt(name: str) -> None:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, 1, cutoff=0.7)
+    if near and not Path(name).exists():
+        raise click.UsageError(
+            f"expected a command or a model file, found {name!r}; did you mean {near[0]}?"
+        )
+
+
+def _without_strangers(args: Sequence[str], command: click.Command) -> list[str]:
+    from gguf_run.commands.strangers import without_strangers
+
+    return without_strangers(args, command)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -101,6 +111,8 @@ def _run(arguments: list[str]) -> int:
         return 130
     except Exception as error:
         if {"-v", "--verbose"} & set(arguments):
+            import traceback
+
             traceback.print_exc()
         give_up_stdout()
         click.echo(f"error: {_explained(error)}", err=True)
@@ -114,6 +126,8 @@ def _explained(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory ({error}); lower -c or -b, or take a smaller model"
     if isinstance(error, OSError):
+        from gguf_run.commands.texts import os_error
+
         return os_error(error)
     return (
         f"{type(error).__name__}: {error}; this is a fault of gguf-run itself, please report it "

@@ -10,10 +10,11 @@ import numpy as np
 from gguf_run.errors import ModelError
 from gguf_run.loader import MetaValue
 from gguf_run.sampling import SamplerChain, SamplingParams, file_defaults, sequence_breakers
-from gguf_run.structured import Constraint, Drawer, ReasoningBudget, ReplyPlan
+from gguf_run.structured import Drawer
 from gguf_run.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from gguf_run.structured import Constraint, ReasoningBudget, ReplyPlan
     from gguf_run.structured.factory import ConstraintFactory
 
 
@@ -92,6 +93,8 @@ class Drawers:
         marks = reply.form.reasoning if reply is not None else None
         if n is None or n < 0 or reply is None or marks is None:
             return None
+        from gguf_run.structured import ReasoningBudget
+
         tokenizer = self._get_tokenizer()
         end = tokenizer.encode(marks[1], add_special=False, parse_special=True)
         return ReasoningBudget(n, marks, reply.prompt, tokenizer.token_bytes, end)

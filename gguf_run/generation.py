@@ -6,14 +6,17 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-from gguf_run.chat.reply import ToolCall
 from gguf_run.engine import Engine, Floats
 from gguf_run.kv_cache import Sequence as Tokens
-from gguf_run.prompt_cache import Kept
 from gguf_run.sampling import Sampled, TopLogprobs
-from gguf_run.structured import Drawer
 from gguf_run.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gguf_run.chat import ToolCall
+    from gguf_run.prompt_cache import Kept
+    from gguf_run.structured import Drawer
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,27 +7,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from operator import index
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gguf_run.answer import Answer, response_options
 from gguf_run.arch import ENCODERS, find_architecture
 from gguf_run.backends import Progress, open_backend
 from gguf_run.cache_shape import cache_shape
-from gguf_run.chat import ChatTemplate
 from gguf_run.drawers import Drawers
-from gguf_run.embedding import embed, pooling_of
 from gguf_run.engine import Engine, GraphSource
 from gguf_run.errors import ModelError
 from gguf_run.generation import Generation, check_stops
 from gguf_run.hparams import HParams, architecture_name
 from gguf_run.loader import GGUFFile, MetaValue, open_gguf
-from gguf_run.prompt_cache import PromptCache
-from gguf_run.structured import ToolChoice
 from gguf_run.tokenizer import Tokenizer
 from gguf_run.weights import WeightTable
+
+if TYPE_CHECKING:
+    # Chats and the like are imported by the methods that need them: generating text does not.
+    from gguf_run.answer import Answer
+    from gguf_run.chat import ChatTemplate
+    from gguf_run.prompt_cache import PromptCache
 
 
 class Model:
@@ -110,6 +111,8 @@ class Model:
     @cached_property
     def chat_template(self) -> ChatTemplate:
         """The file's chat template; where it has none, a built-in one that fits its vocabulary."""
+        from gguf_run.chat import ChatTemplate
+
         return ChatTemplate.from_metadata(self.metadata, self.tokenizer)
 
     @cached_property
@@ -176,6 +179,8 @@ class Model:
 
         Raises `ModelError` where a text has no tokens or more than the context.
         """
+        from gguf_run.embedding import embed, pooling_of
+
         texts = [texts] if isinstance(texts, str) else texts
         ids = [
             self.tokenize(text, parse_special=True)
@@ -293,6 +298,9 @@ class Model:
         Raises `ModelError` where the template refuses the messages, they do not fit the context, or
         an option is wrong.
         """
+        from gguf_run.answer import Answer, response_options
+        from gguf_run.structured import ToolChoice
+
         self._check_writes_text()
         template = template or self.chat_template
         cache = cache or self._chat_cache
@@ -324,6 +332,8 @@ class Model:
 
         It lasts while nothing else needs the room, and in a file (`PromptCache.save`, `load`).
         """
+        from gguf_run.prompt_cache import PromptCache
+
         return PromptCache(self.engine, self.tokenizer)
 
     @property

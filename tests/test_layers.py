@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "gguf_run"
 
 LAYERS = (
-    {"errors"},
+    {"errors", "lazy"},
     {
         "loader",
         "hparams",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gguf_run.chat import ChatTemplate, load_template
 from gguf_run.commands.options import stack
 from gguf_run.commands.texts import read_text, unescape
-from gguf_run.conversation import Conversation
-from gguf_run.model import Model
+
+if TYPE_CHECKING:
+    from gguf_run.chat import ChatTemplate
+    from gguf_run.conversation import Conversation
+    from gguf_run.model import Model
 
 _SPELLINGS = {
     "system_prompt": "-sys",
@@ -62,6 +64,8 @@ def open_conversation(model: Model, options: dict[str, Any]) -> Conversation:
 
     Raises `click.UsageError` where a file can't be read, `ModelError` for a wrong template.
     """
+    from gguf_run.conversation import Conversation
+
     return Conversation(
         model,
         _system(options),
@@ -94,6 +98,8 @@ def _template_args(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _template(model: Model, name: str | None, file: Path | None) -> ChatTemplate | None:
+    from gguf_run.chat import load_template
+
     if name is not None and file is not None:
         raise click.UsageError(
             "expected one template, found both --chat-template and --chat-template-file"

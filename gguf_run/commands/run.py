@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from gguf_run.chat import has_template
-from gguf_run.commands.chat import start_chat
 from gguf_run.commands.chat_options import chat_options, refuse_chat_options
 from gguf_run.commands.grammar_options import grammar_options
 from gguf_run.commands.help import GroupedCommand
@@ -65,6 +63,8 @@ def run(
     """
     path = model.fetch()
     if _is_chat(path, options):
+        from gguf_run.commands.chat import start_chat
+
         refuse_prompt_cache(options)
         start_chat(path, verbose, options)
         return
@@ -94,6 +94,8 @@ def _is_chat(path: Path, options: dict[str, Any]) -> bool:
         return bool(options["conversation"])
     if options["prompt"] is not None or options["prompt_file"] or not sys.stdin.isatty():
         return False
+    from gguf_run.chat import has_template
+
     with open_gguf(path) as file:
         return has_template(file.metadata)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 import numpy as np
 import numpy.typing as npt
 
@@ -32,9 +30,11 @@ def blocks(name: str, id: int, block_size: int, type_size: int) -> QuantType:
             stored = gguf.GGMLQuantizationType(id)
             decoded: Float32s = gguf.quants.dequantize(raw, stored)
         except (ValueError, NotImplementedError):
+            from importlib.metadata import version
+
             raise ModelError(
                 f"tensor type {name} ({id}): expected a gguf package that decodes it, found "
-                f"version {importlib.metadata.version('gguf')}; upgrade it (pip install -U gguf)"
+                f"version {version('gguf')}; upgrade it (pip install -U gguf)"
             ) from None
         return decoded
 

@@ -1,0 +1,38 @@
+"""What is imported when: a command's first words must not wait for all of the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import gguf_run
+from gguf_run import chat, structured
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+
+
+def test_the_command_line_is_ready_before_anything_slow_is_imported() -> None:
+    # From then on Ctrl-C ends the program without a traceback.
+    assert not {"numpy", "jinja2", "gguf_run.model"} & imported_by("import gguf_run.cli")
+
+
+def test_a_run_imports_what_it_needs_and_no_chats() -> None:
+    found = imported_by("from gguf_run.cli import find_command; find_command('run')")
+    assert "gguf_run.model" in found
+    assert not {"jinja2", "gguf_run.conversation", "gguf_run.cuda.ops", "cupy"} & found
+
+
+@pytest.mark.parametrize("package", [gguf_run, chat, structured], ids=lambda p: p.__name__)
+def test_every_public_name_can_be_imported(package: object) -> None:
+    for name in package.__all__:  # type: ignore[attr-defined]
+        assert getattr(package, name) is not None
+
+
+def test_a_name_that_is_not_there_is_refused() -> None:
+    with pytest.raises(AttributeError, match="'gguf_run' has no attribute 'Modell'"):
+        gguf_run.Modell  # type: ignore[attr-defined]  # noqa: B018
