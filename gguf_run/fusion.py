@@ -93,6 +93,13 @@ FUSIONS = (
     Fusion("cast_mul_mat", "c = cast(x); y = mul_mat(w, c)"),
     Fusion("cast_mul_mat", "p = mul_mat(w, x); b = add(p, r); y = add(b, s)"),
     Fusion("cast_mul_mat", "p = mul_mat(w, x); y = add(p, r)"),
+    Fusion(
+        "mul_mats",
+        f"{_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
+    ),
+    Fusion("mul_mats", f"{_THREE} keep: q k v"),
+    Fusion("mul_mat_glu_cast", f"{_GATED} h = {'|'.join(GLU_OPS)}(g, u); y = cast(h)"),
+    Fusion("mul_mats", "q = mul_mat(wq, c); k = mul_mat(wk, c) keep: q k"),
     Fusion("rms_norm_mul_cast", "n = rms_norm(x); m = mul(n, w); y = cast(m) keep: m"),
     Fusion("rms_norm_mul_rope", "n = rms_norm(x); m = mul(n, w); y = rope(m)"),
     Fusion("rms_norm_mul", "n = rms_norm(x); y = mul(n, w)"),

@@ -17,6 +17,7 @@ from op_cases.flash_attn_ext import Attention
 from op_cases.mul_mat import product
 from op_cases.mul_mat_batched import heads
 from op_cases.mul_mat_id import chosen
+from op_cases.mul_mat_wgmma import gated
 from op_cases.recurrent import delta
 from op_cases.soft_max import sums
 from op_cases.stream_mul_mat import one, plain
@@ -86,6 +87,8 @@ def graphs() -> Iterator[Build]:
         if quant_type(dtype).block_size < 128:
             yield product(dtype, 65, 70, 192)
         yield product(dtype, 2048, 28672, 4096)
+        for op in ("swiglu", "geglu"):
+            yield from (gated((dtype,) * 2, op, n, n_out) for n, n_out in ((70, 128), (2048, 4096)))
         yield from (heads(dtype, n, 2, 70, 256) for n in (1, 9))
         yield from (chosen(dtype, n, 2, 3, 70, 256, own_rows=False) for n in (1, 40))
         for n_out in (8, 50000):

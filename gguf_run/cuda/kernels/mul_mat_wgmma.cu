@@ -1,4 +1,4 @@
-// mul_mat_wgmma: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]) for many tokens, on wgmma (sm_90a)
+// mul_mat_wgmma: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]) for many tokens, on wgmma (sm_90a), of up to three w with one x
 // operands, block and bound: mul_mat_wgmma.cuh; x F16_TILES of n_tok rows, y (n_tok, n_out) f32; add f32 or null, its row
 // stride 0 where all tokens get the same row
 // grid = blocks that share all tiles of BM rows x BN tokens. `whole`: a block takes the tiles blockIdx.x, + gridDim.x ...
@@ -11,15 +11,34 @@
 constexpr int MOST_SHARED_TILES = 1 << 14;
 __device__ unsigned arrived[MOST_SHARED_TILES];  // steps of a shared tile that are summed; zero again behind the last
 
+struct Product {
+  const uint8_t* w;
+  const float* add;
+  float* y;
+  int n_out, add_stride;
+};
+struct Products {  // passed by value; the wrapper packs it. Those that aren't there have n_out 0
+  Product a, b, c;
+};
+// The product that a tile of rows belongs to, and its first row.
+struct RowTile {
+  Product p;
+  int row0;
+  __device__ __forceinline__ RowTile(const Products& all, int tile) {
+    const int n_a = (all.a.n_out + BM - 1) / BM, n_b = (all.b.n_out + BM - 1) / BM;
+    p = tile < n_a ? all.a : tile < n_a + n_b ? all.b : all.c;
+    row0 = (tile - (tile < n_a ? 0 : tile < n_a + n_b ? n_a : n_a + n_b)) * BM;
+  }
+};
+
 template <class Q, int BN, int STAGES>
 __global__ void __launch_bounds__(MULTIPLY + COPY, 1)
-mul_mat_wgmma(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, const float* __restrict__ add, float* __restrict__ y,
-              float* partial, int n_tok, int n_out, int n_chunk, int add_stride, int whole) {
+mul_mat_wgmma(Products all, const uint8_t* __restrict__ x, float* partial, int n_tok, int n_row_tile, int n_chunk, int whole) {
   extern __shared__ __align__(1024) uint8_t stages[];
   __shared__ unsigned long long full[STAGES], empty[STAGES];
   __shared__ bool is_last;
   const int tid = threadIdx.x, n_step = n_chunk / STEP_CHUNKS;
-  const int n_tok_tile = (n_tok + BN - 1) / BN, total = (n_out + BM - 1) / BM * n_tok_tile * n_step;
+  const int n_tok_tile = (n_tok + BN - 1) / BN, total = n_row_tile * n_tok_tile * n_step;
   Ring<STAGES> ring = {stages, full, empty, 0, tid >= MULTIPLY};
   if (tid == 0) ring.init();
   __syncthreads();
@@ -39,22 +58,26 @@ mul_mat_wgmma(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, cons
     return;
   }
   more_registers<240>();
-  const int lane = tid % 32;
   const float* const scales = (const float*)(x + (size_t)n_tok * n_chunk * 64);
   for (int u = begin; u < end; u = next(u)) {
-    const int tile = u / n_step, tok0 = tile % n_tok_tile * BN, row = tile / n_tok_tile * BM + tid / 32 * 16 + lane / 4;
+    const int tile = u / n_step, tok0 = tile % n_tok_tile * BN;
     const int first = tile * n_step, k0 = u - first, k1 = tile_end(u) - first;
-    const auto weights = [&](int r) { return w + (size_t)min(r, n_out - 1) * Q::row_bytes(n_chunk); };
     float sum[BN / 2];
-    multiply<Q, BN>(sum, ring, weights(row), weights(row + 8), n_chunk, k0, k1);
+    {
+      const RowTile rows(all, tile / n_tok_tile);
+      const auto weights = [&](int r) { return rows.p.w + (size_t)min(rows.row0 + r, rows.p.n_out - 1) * Q::row_bytes(n_chunk); };
+      const int r = tid / 4 * 2;
+      multiply<Q, BN>(sum, ring, weights(r), weights(r + 1), n_chunk, k0, k1);
+    }
+    const int thread = thread_anew(), lane = thread % 32;
     if (k1 - k0 < n_step) {
       // A block's first piece may end a tile, its last one begin another; each has its place.
-      float* const mine = partial + (2 * (size_t)blockIdx.x + (u != begin)) * (BM * BN) + tid;
+      float* const mine = partial + (2 * (size_t)blockIdx.x + (u != begin)) * (BM * BN) + thread;
 #pragma unroll
       for (int i = 0; i < BN / 2; i++) __stcg(mine + i * MULTIPLY, sum[i]);
       __threadfence();
       named_barrier(1, MULTIPLY);
-      if (tid == 0) {
+      if (thread == 0) {
         is_last = atomicAdd(arrived + tile, (unsigned)(k1 - k0)) + (k1 - k0) == n_step;
         if (is_last) arrived[tile] = 0;
         __threadfence();
@@ -66,22 +89,39 @@ mul_mat_wgmma(const uint8_t* __restrict__ w, const uint8_t* __restrict__ x, cons
       const auto block_of = [&](int u) { return (int)(((u + 1ll) * gridDim.x - 1) / total); };
       const int from = block_of(first), to = block_of(first + n_step - 1);
       for (int block = from; block <= to; block++) {
-        const float* const theirs = partial + (2 * (size_t)block + (begin_of(block) < first)) * (BM * BN) + tid;
+        const float* const theirs = partial + (2 * (size_t)block + (begin_of(block) < first)) * (BM * BN) + thread;
 #pragma unroll
         for (int i = 0; i < BN / 2; i++) sum[i] += __ldcg(theirs + i * MULTIPLY);
       }
     }
+    const RowTile rows(all, tile / n_tok_tile);
+    const float* const add = rows.p.add;
+    const int row = rows.row0 + thread / 4 * 2, n_out = rows.p.n_out, add_stride = rows.p.add_stride;
+    const bool pairs = n_out % 2 == 0 && add_stride % 2 == 0 && (size_t)add % 8 == 0;
 #pragma unroll
-    for (int n = 0; n < BN / 8; n++)
+    for (int n0 = 0; n0 < BN / 8; n0 += 4) {
+      float2 more[4][2];  // what is added: many loads at once
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const int t = tok0 + n * 8 + lane % 4 * 2 + e;
-        if (t >= n_tok) continue;
-        const float scale = __ldg(scales + t);
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-          if (row + 8 * i < n_out)
-            y[(size_t)t * n_out + row + 8 * i] = sum[4 * n + 2 * i + e] * scale + (add ? add[(size_t)t * add_stride + row + 8 * i] : 0.0f);
+      for (int n = 0; n < 8; n++) {
+        const int t = tok0 + (n0 + n / 2) * 8 + lane % 4 * 2 + n % 2;
+        const float* const at = add + (size_t)t * add_stride + row;
+        const bool is_added = add && t < n_tok && row < n_out;
+        more[n / 2][n % 2] = !is_added ? make_float2(0, 0) : pairs ? *(const float2*)at : make_float2(at[0], row + 1 < n_out ? at[1] : 0);
       }
+#pragma unroll
+      for (int n = 0; n < 8; n++) {
+        const int t = tok0 + (n0 + n / 2) * 8 + lane % 4 * 2 + n % 2, i = 4 * (n0 + n / 2) + n % 2;
+        if (t >= n_tok || row >= n_out) continue;
+        const float scale = __ldg(scales + t);
+        const float2 plus = more[n / 2][n % 2], two = make_float2(sum[i] * scale + plus.x, sum[i + 2] * scale + plus.y);
+        float* const at = rows.p.y + (size_t)t * n_out + row;
+        if (pairs) {
+          *(float2*)at = two;
+        } else {
+          at[0] = two.x;
+          if (row + 1 < n_out) at[1] = two.y;
+        }
+      }
+    }
   }
 }

@@ -107,57 +107,55 @@ __device__ __forceinline__ void copy_tokens(Ring<STAGES>& ring, const uint8_t* x
 }
 
 // sum (64 rows x BN tokens of a warpgroup, see Wgmma) of steps k0 ... k1 - 1, k0 < k1. The 256 threads that multiply, whose
-// rings began with slot 0, parity 0; `first` and `second` are the weights of the thread's rows lane / 4 and lane / 4 + 8 of its
-// warp's 16. Tokens beyond those that were copied get arbitrary sums.
+// rings began with slot 0, parity 0; `row` and `other_row` are the weights of the thread's rows lane / 4 and lane / 4 + 8 of its
+// warp's 16, which may be any rows. Tokens beyond those that were copied get arbitrary sums.
 template <class Q, int BN, int STAGES>
-__device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& ring, const uint8_t* first, const uint8_t* second, int n_chunk, int k0, int k1) {
+__device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& ring, const uint8_t* row, const uint8_t* other_row, int n_chunk, int k0, int k1) {
   using Raw = typename Q::Raw;
   constexpr int AHEAD = sizeof(Raw) > 36 ? 1 : BN > 128 ? 2 : BN > 64 ? 3 : 5;  // steps that weights are loaded ahead
   const int lane = threadIdx.x % 32, t = lane % 4;
-  const uint8_t* const rows[2] = {first, second};
-  Raw raw[AHEAD][2];  // of steps k + 1 ... k + AHEAD, once step k is decoded
+  const uint8_t* const rows[2] = {row, other_row};
+  Raw raw[AHEAD][2];  // of the steps from this one on
   unsigned a[2][4][4];
   const auto load = [&](int i, int k) {
 #pragma unroll
     for (int r = 0; r < 2; r++) raw[i][r] = Q::load(rows[r], n_chunk / Q::CHUNKS, STEP_CHUNKS * min(k, k1 - 1) + t);
   };
-  const auto decode = [&](int half, int k) {  // the first or last 64 of raw[0]'s columns, those of step k
+  const auto decode = [&](int half, int i, int k) {  // the first or last 64 of raw[i]'s columns, those of step k
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-      const Halves<Q> chunk(raw[0][r], STEP_CHUNKS * min(k, k1 - 1) + t);
+      const Halves<Q> chunk(raw[i][r], STEP_CHUNKS * min(k, k1 - 1) + t);
 #pragma unroll
       for (int s = 0; s < 4; s++) chunk.step(4 * half + s, a[half][s][r], a[half][s][2 + r]);
     }
   };
+  int before = -1;  // the slot that the group of products before this one reads
+  const auto products = [&](int half, bool adds) {
+    mbarrier_wait(ring.full + ring.slot, ring.parity);
+    const unsigned long long b = wgmma_matrix(shared_address(ring.stages + ring.slot * STAGE_BYTES<BN>));
+    wgmma_fence();
+#pragma unroll
+    for (int s = 0; s < 4; s++) Wgmma<BN>::run(sum, a[half][s], b + 2 * s, s || adds);
+    wgmma_commit();
+    wgmma_wait<1>();  // the group before: its registers and its slot are free
+    if (lane == 0 && before >= 0) mbarrier_arrive(ring.empty + before);
+    before = ring.slot;
+    ring.next();
+  };
 #pragma unroll
   for (int i = 0; i < AHEAD; i++) load(i, k0 + i);
-  decode(0, k0);
-  int before = -1;  // the slot that the group of products before this one reads
-  for (int k = k0; k < k1; k++) {
+  decode(0, 0, k0);
+  for (int first = k0; first < k1; first += AHEAD)
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
-      mbarrier_wait(ring.full + ring.slot, ring.parity);
-      const unsigned long long b = wgmma_matrix(shared_address(ring.stages + ring.slot * STAGE_BYTES<BN>));
-      wgmma_fence();
-#pragma unroll
-      for (int s = 0; s < 4; s++) Wgmma<BN>::run(sum, a[half][s], b + 2 * s, half || s || k > k0);
-      wgmma_commit();
-      wgmma_wait<1>();  // the group before: its registers and its slot are free
-      if (lane == 0 && before >= 0) mbarrier_arrive(ring.empty + before);
-      before = ring.slot;
-      ring.next();
-      if (half == 0) {
-        decode(1, k);
-#pragma unroll
-        for (int i = 0; i < AHEAD - 1; i++)
-#pragma unroll
-          for (int r = 0; r < 2; r++) raw[i][r] = raw[i + 1][r];
-        load(AHEAD - 1, k + AHEAD);
-      } else {
-        decode(0, k + 1);
-      }
+    for (int i = 0; i < AHEAD; i++) {  // unrolled: a register that is copied must have arrived
+      const int k = first + i;
+      if (k >= k1) break;
+      products(0, k > k0);
+      decode(1, i, k);
+      load(i, k + AHEAD);
+      products(1, true);
+      decode(0, (i + 1) % AHEAD, k + 1);
     }
-  }
   wgmma_wait<0>();
   if (lane == 0) mbarrier_arrive(ring.empty + before);
 }

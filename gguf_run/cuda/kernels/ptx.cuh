@@ -236,6 +236,27 @@ __device__ __forceinline__ void bulk_copy(void* target, const void* source, unsi
                :: "r"(shared_address(target)), "l"(source), "r"(n_bytes), "r"(shared_address(barrier)) : "memory");
 #endif
 }
+// Copies n_bytes from shared to global memory; both addresses and the size multiples of 16. What was written to `source` is
+// seen once its writers have called async_fence() and met this thread at a barrier. Then bulk_store_read(): it may be written
+// again.
+__device__ __forceinline__ void async_fence() {
+#if !defined(CUDA_EMU)
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void bulk_store(void* target, const void* source, unsigned n_bytes) {
+#if defined(CUDA_EMU)
+  for (unsigned i = 0; i < n_bytes / 16; i++) ((uint4*)target)[i] = ((const uint4*)source)[i];
+#else
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;\ncp.async.bulk.commit_group;"
+               :: "l"(target), "r"(shared_address(source)), "r"(n_bytes) : "memory");
+#endif
+}
+__device__ __forceinline__ void bulk_store_read() {
+#if !defined(CUDA_EMU)
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+#endif
+}
 // Brings n_bytes into the L2 cache; address and size multiples of 16.
 __device__ __forceinline__ void bulk_prefetch(const void* source, unsigned n_bytes) {
 #if !defined(CUDA_EMU)
@@ -294,6 +315,17 @@ __device__ __forceinline__ void add_release(unsigned* flag, unsigned value) {
   __atomic_fetch_add(flag, value, __ATOMIC_RELEASE);
 #else
   asm volatile("red.release.gpu.global.add.u32 [%0], %1;" :: "l"(flag), "r"(value) : "memory");
+#endif
+}
+
+// threadIdx.x, read anew: what is computed of it takes no registers before.
+__device__ __forceinline__ int thread_anew() {
+#if defined(CUDA_EMU)
+  return threadIdx.x;
+#else
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
 #endif
 }
 

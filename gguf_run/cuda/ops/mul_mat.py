@@ -119,7 +119,7 @@ def mul_mat(low: Lowering, step: Step) -> None:
     if product is None:
         launch_parts(low, step)
     elif product.x.dtype is F16_TILES:
-        launch_wgmma(low, step, product)
+        launch_wgmma(low, step, [product])
     elif product.x.dtype in (F16_SCALED, F16_PAIR):
         _launch_mma(low, step, product)
     elif not is_float(product.w.dtype):
@@ -142,7 +142,7 @@ def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     if product is None:
         return parts_bytes(parts) + _workspace(device, parts[:1])
     if product.x.dtype is F16_TILES:
-        return wgmma_workspace(device, product)
+        return wgmma_workspace(device, [product])
     if product.x.dtype in (F16_SCALED, F16_PAIR):
         n_split = product.n_term * _n_split(device, product, _tile(device, product.n_row))
     elif product.x.dtype is F32 and product.n_tok > MAX_FEW:

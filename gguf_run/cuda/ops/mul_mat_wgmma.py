@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from gguf_run.cuda.activations import WGMMA_CAPABILITIES, WGMMA_TYPES
 from gguf_run.cuda.device import Device
-from gguf_run.cuda.lowering import Lowering, kernel_module
-from gguf_run.cuda.ops.product import Product, operands
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.product import Product, operands, products_of
 from gguf_run.errors import DeviceError
+from gguf_run.graph import F16_TILES, Tensor
 from gguf_run.plan import Step
 
+THREADS = 384
 ROWS = 128
 """Of weights in a tile."""
 DEPTH = 128
 """Columns of a step."""
+BLOCK_BYTES = 128
+"""Of a token in a stage: 64 columns."""
+MOST = 3
+"""Products of one launch."""
 MOST_SHARED_TILES = 1 << 14
 """As in kernels/mul_mat_wgmma.cu."""
 
@@ -31,12 +38,13 @@ class Times:
 
 
 STAGES: Mapping[int, int] = MappingProxyType({128: 12, 192: 8, 256: 6})
+GLU_STAGES: Mapping[int, int] = MappingProxyType({128: 12, 192: 8, 256: 6})
 """Of x in shared memory, by the tokens of a tile."""
 TIMES: Mapping[int, Times] = MappingProxyType(
     {128: Times(1.0, 4.5, 13), 192: Times(1.2, 5.5, 20), 256: Times(1.42, 6.5, 26)}
 )
 """By the tokens of a tile; Q4_0."""
-NARROWER = ("Q3_K", "Q6_K")
+NARROWER = ("IQ2_S", "IQ3_S", "Q3_K", "Q6_K")
 """Types that leave too few registers for the widest tile."""
 
 
@@ -50,6 +58,20 @@ def wgmma_kernel(type_name: str, tokens: int) -> str:
     return f"mul_mat_wgmma<{type_name}, {tokens}, {STAGES[tokens]}>"
 
 
+def glu_kernel(type_name: str, gate: str, tokens: int) -> str:
+    """The kernel for gate and up together."""
+    return f"mul_mat_wgmma_glu<{type_name}, {gate.upper()}, {tokens}, {GLU_STAGES[tokens]}>"
+
+
+GLU = {
+    (name, gate): kernel_module(
+        "mul_mat_wgmma_glu.cu",
+        [glu_kernel(name, gate, n) for n in tile_tokens(name)],
+        capabilities=WGMMA_CAPABILITIES,
+    )
+    for name in WGMMA_TYPES
+    for gate in ("swiglu", "geglu")
+}
 WGMMA = {
     name: kernel_module(
         "mul_mat_wgmma.cu",
@@ -69,12 +91,13 @@ class Share:
     whole: bool
 
 
-def share(device: Device, p: Product) -> Share:
-    """What should take the least time."""
+def share(device: Device, products: Sequence[Product]) -> Share:
+    """What should take the least time, for products of one x with weights of one type."""
+    p = products[0]
     n_step, found = p.n_in // DEPTH, []
     for tokens in tile_tokens(p.w.dtype.name):
         times = TIMES[tokens]
-        n_tile = -(-p.n_out // ROWS) * -(-p.n_tok // tokens)
+        n_tile = _row_tiles(products) * -(-p.n_tok // tokens)
         n_block = min(device.n_sm, n_tile)
         rounds = -(-n_tile // n_block)
         found.append((rounds * (n_step * times.step + times.tile), Share(tokens, n_block, True)))
@@ -85,25 +108,93 @@ def share(device: Device, p: Product) -> Share:
     return min(found, key=lambda pair: pair[0])[1]
 
 
-def wgmma_workspace(device: Device, p: Product) -> int:
+def _row_tiles(products: Sequence[Product]) -> int:
+    return sum(-(-p.n_out // ROWS) for p in products)
+
+
+def wgmma_workspace(device: Device, products: Sequence[Product]) -> int:
     """The sums of shared tiles."""
-    chosen = share(device, p)
+    chosen = share(device, products)
     return 0 if chosen.whole else 4 * 2 * chosen.n_block * ROWS * chosen.tokens
 
 
-def launch_wgmma(low: Lowering, step: Step, p: Product) -> None:
-    """x as F16_TILES."""
+def launch_wgmma(low: Lowering, step: Step, products: Sequence[Product]) -> None:
+    """Up to three products of one x (F16_TILES) with weights of one type."""
+    p = products[0]
     name = p.w.dtype.name
     if name not in WGMMA:
         raise DeviceError(f"mul_mat: {p.w}: expected a type of {', '.join(WGMMA)} for {p.x}")
-    chosen = share(low.device, p)
+    chosen = share(low.device, products)
     partial = None if chosen.whole else low.workspace(step)
-    sizes = [p.n_tok, p.n_out, p.n_in // 32, p.add_stride, int(chosen.whole)]
+    structs = b"".join(_struct(low, q) for q in products).ljust(MOST * len(_struct(low, p)), b"\0")
+    sizes = [p.n_tok, _row_tiles(products), p.n_in // 32, int(chosen.whole)]
     low.launch(
         WGMMA[name],
         wgmma_kernel(name, chosen.tokens),
         grid=chosen.n_block,
-        block=384,
-        args=[*operands(low, p), partial, *sizes],
-        shared=STAGES[chosen.tokens] * chosen.tokens * DEPTH,
+        block=THREADS,
+        args=[structs, low.at(p.x), partial, *sizes],
+        shared=STAGES[chosen.tokens] * chosen.tokens * BLOCK_BYTES,
     )
+
+
+def _struct(low: Lowering, p: Product) -> bytes:
+    """The struct `Product` of kernels/mul_mat_wgmma.cu."""
+    w, _, addend, y = operands(low, p)
+    return struct.pack("<3Q 2i", w.ptr, addend.ptr if addend else 0, y.ptr, p.n_out, p.add_stride)
+
+
+@accepts("mul_mats")
+def _takes_several(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    """Products of one x, each with what is added to it, and with weights of one type."""
+    products = products_of(parts)
+    if products is None or products[0].x.dtype is not F16_TILES:
+        return False
+    return len({(p.w.dtype, p.x) for p in products}) == 1
+
+
+@workspace("mul_mats")
+def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
+    return wgmma_workspace(device, products_of(parts) or ())
+
+
+@lowering("mul_mats")
+def mul_mats(low: Lowering, step: Step) -> None:
+    """Products of one x in one launch: few rows alone would leave most of a GPU idle."""
+    launch_wgmma(low, step, products_of(step.parts) or ())
+
+
+@accepts("mul_mat_glu_cast")
+def _takes_gated(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    gate, up, gated, cast = parts
+    (w, x), (v, _) = gate.srcs, up.srcs
+    whole = cast.dtype is x.dtype is F16_TILES and cast.srcs[0] is gated
+    whole = whole and (w.dtype.name, gated.op) in GLU
+    return whole and (w.dtype, w.shape) == (v.dtype, v.shape) and gated.srcs[:2] == (gate, up)
+
+
+@lowering("mul_mat_glu_cast")
+def mul_mat_glu_cast(low: Lowering, step: Step) -> None:
+    """act(gate x) * (up x), cast for the product behind (mul_mat_wgmma_glu.cu)."""
+    gate, up, gated, cast = step.parts
+    (w, x), v = gate.srcs, up.srcs[0]
+    name, n_tok, (n_out, n_in) = w.dtype.name, x.shape[0], w.shape
+    tokens = _glu_tokens(low.device, name, n_tok, n_out, n_in)
+    low.launch(
+        GLU[name, gated.op],
+        glu_kernel(name, gated.op, tokens),
+        grid=min(low.device.n_sm, n_out // 64 * -(-n_tok // tokens)),
+        block=THREADS,
+        args=[*map(low.at, (w, v, x, cast)), n_tok, n_out, n_in // 32],
+        shared=(GLU_STAGES[tokens] + 1) * tokens * BLOCK_BYTES,
+    )
+
+
+def _glu_tokens(device: Device, name: str, n_tok: int, n_out: int, n_in: int) -> int:
+    """Tokens of the tiles that should take the least time."""
+
+    def us(tokens: int) -> float:
+        rounds = -(-(n_out // 64 * -(-n_tok // tokens)) // device.n_sm)
+        return rounds * (n_in // DEPTH * TIMES[tokens].step + TIMES[tokens].tile)
+
+    return min(tile_tokens(name), key=us)

@@ -68,6 +68,20 @@ def product_of(parts: tuple[Tensor, ...]) -> Product | None:
     return None
 
 
+def products_of(parts: tuple[Tensor, ...]) -> list[Product] | None:
+    """The products of one x that a step computes, or None where it holds anything else."""
+    found = []
+    for t in parts:
+        if t.op != "mul_mat":
+            continue
+        added = [s for s in parts if s.op == "add" and t in map(producer, s.srcs)]
+        product = product_of((t, *added))
+        if product is None or len(added) > 1:
+            return None
+        found.append(product)
+    return found or None
+
+
 def operands(low: Lowering, p: Product) -> list[Any]:
     """Where w, x, the addend (None for none) and the result lie."""
     addend = None if p.addend is None else low.at(p.addend)

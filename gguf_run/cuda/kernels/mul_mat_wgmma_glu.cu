@@ -1,0 +1,67 @@
+// mul_mat_wgmma_glu: h[t,r] = act(sum_k gate[r,k] x[t,k]) * sum_k up[r,k] x[t,k] as F16_TILES, on wgmma (sm_90a)
+// operands, block and bound: mul_mat_wgmma.cuh; x F16_TILES of n_tok rows; gate and up (n_out, n_in), n_out % 128 == 0;
+// h F16_TILES of n_tok rows of n_out numbers. A row's largest number isn't known where its tiles are written, so that all
+// factors are FACTOR: numbers up to 10^6 are held, those from 10^-3 on as exactly as with a factor of their row
+// grid = blocks that take the tiles blockIdx.x, + gridDim.x ... of 64 rows each of gate and up x BN tokens
+// dynamic shared memory: STAGES * BN * 128 bytes, and BN * 128 for a tile of h
+// compute-bound
+#include "glu.cuh"
+#include "mul_mat_wgmma.cuh"
+#include "tiles.cuh"
+
+constexpr float FACTOR = 16;
+
+template <class Q, Gate GATE, int BN, int STAGES>
+__global__ void __launch_bounds__(MULTIPLY + COPY, 1)
+mul_mat_wgmma_glu(const uint8_t* __restrict__ gate, const uint8_t* __restrict__ up, const uint8_t* __restrict__ x, uint8_t* __restrict__ h,
+                  int n_tok, int n_out, int n_chunk) {
+  extern __shared__ __align__(1024) uint8_t stages[];
+  __shared__ unsigned long long full[STAGES], empty[STAGES];
+  const int tid = threadIdx.x, n_step = n_chunk / STEP_CHUNKS, n_tok_tile = (n_tok + BN - 1) / BN, n_tile = n_out / 64 * n_tok_tile;
+  Ring<STAGES> ring = {stages, full, empty, 0, tid >= MULTIPLY};
+  if (tid == 0) ring.init();
+  __syncthreads();
+
+  if (tid >= MULTIPLY) {
+    fewer_registers<24>();
+    if (tid > MULTIPLY) return;
+    for (int tile = blockIdx.x; tile < n_tile; tile += gridDim.x) {
+      const int tok0 = tile % n_tok_tile * BN;
+      copy_tokens<BN>(ring, x, n_tok, tok0, min(BN, n_tok - tok0), 0, n_step);
+    }
+    return;
+  }
+  more_registers<240>();
+  uint8_t* const staged = stages + STAGES * STAGE_BYTES<BN>;
+  const float* const scales = (const float*)(x + (size_t)n_tok * n_chunk * 64);
+  for (int tile = blockIdx.x; tile < n_tile; tile += gridDim.x) {
+    const int tok0 = tile % n_tok_tile * BN, block = tile / n_tok_tile;
+    // A block of 64 columns of h: a warp has one piece of it for all tokens, a lane one number of that.
+    const size_t row = (size_t)tile_column(block * 8 + tid / 32, tid % 32 / 4) * Q::row_bytes(n_chunk);
+    float sum[BN / 2];
+    multiply<Q, BN>(sum, ring, gate + row, up + row, n_chunk, 0, n_step);
+    const int thread = thread_anew(), lane = thread % 32, warp = thread / 32, g = lane / 4;
+    if (thread == 0) bulk_store_read();  // of the tile before
+    named_barrier(1, MULTIPLY);
+#pragma unroll
+    for (int n = 0; n < BN / 8; n++) {
+      __syncwarp();  // or the compiler begins many at once, for which there are no registers
+      float v[2];
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const float scale = __ldg(scales + min(tok0 + n * 8 + lane % 4 * 2 + e, n_tok - 1));
+        v[e] = apply_glu(Glu{GATE, 0, 0}, sum[4 * n + e] * scale, sum[4 * n + 2 + e] * scale) * (1 / FACTOR);
+      }
+      // Of two lanes with neighbouring numbers one writes both for the first of their tokens, the other for the second.
+      const float theirs = __shfl_xor_sync(~0u, g % 2 ? v[0] : v[1], 4);
+      const int t = n * 8 + lane % 4 * 2 + g % 2;
+      *(__half2*)(staged + t * BLOCK_BYTES + (warp ^ t % 8) * 16 + g / 2 * 4) = g % 2 ? __floats2half2_rn(theirs, v[1]) : __floats2half2_rn(v[0], theirs);
+    }
+    async_fence();
+    named_barrier(1, MULTIPLY);
+    const int n = min(BN, n_tok - tok0);
+    if (thread == 0) bulk_store(h + ((size_t)block * n_tok + tok0) * BLOCK_BYTES, staged, n * BLOCK_BYTES);
+    if (block == 0 && thread < n) tile_factors(h, n_tok, n_out)[tok0 + thread] = FACTOR;
+  }
+  if (tid == 0) bulk_store_read();
+}
