@@ -64,6 +64,16 @@ class BatchInputs:
         if seq.state is not None:
             self.states.append(seq.state.advance(n_tok))
 
+    def pad(self, n_tok: int) -> None:
+        """Fill up to `n_tok` tokens with repetitions of the last one, which are stored nowhere."""
+        n = n_tok - len(self.tokens)
+        self.tokens += self.tokens[-1:] * n
+        self.positions.append(np.repeat(self.positions[-1][-1:], n))
+        self.slots.append(np.full(n, -1, np.int32))
+        self.seq_ids += self.seq_ids[-1:] * n
+        if self.window_slots:
+            self.window_slots.append(np.full(n, -1, np.int32))
+
     def arrays(self, n_page_max: int) -> dict[str, npt.NDArray[Any]]:
         """By leaf name, int32."""
         state_in, state_out = np.asarray(self.states, np.int32).reshape(-1, 2).T

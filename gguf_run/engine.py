@@ -35,8 +35,8 @@ Floats = npt.NDArray[np.float32]
 Meanwhile = Callable[[], None]
 """What the host may do while a device works; where there is no device, it is not called."""
 
-MAX_EXECUTABLES = 16
-"""Batch shapes kept ready; prompts end in chunks of any length, so the oldest must go."""
+MAX_EXECUTABLES = 32
+"""Batch shapes kept ready; prompts end in chunks of many lengths, so the oldest must go."""
 
 
 class Executable(Protocol):
@@ -60,6 +60,12 @@ class Backend(Protocol):
     @property
     def default_batch(self) -> int:
         """The most tokens of a step where the user names none."""
+
+    def step_size(self, n_tok: int) -> int:
+        """Tokens of the step that `n_tok` tokens of a prompt are best run in: as many or more.
+
+        Those that are too many have the slot -1 and must be stored nowhere.
+        """
 
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan a graph with the fusions that this backend has kernels for, or with none."""
@@ -232,8 +238,15 @@ class Engine:
             raise
         for seq, tokens in work:
             inputs.add_state(seq, len(tokens))
+        if len(work) == len(inputs.out_rows) == 1 and self._can_pad(work[0][0]):
+            n_tok = len(inputs.tokens)
+            inputs.pad(max(n_tok, min(self.n_batch, self.backend.step_size(n_tok))))
         shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows), hidden)
         return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)), meanwhile)
+
+    def _can_pad(self, seq: Sequence) -> bool:
+        """Whether a token only changes what comes after it, and only through the cache."""
+        return seq.state is None and self.source.hp.causal
 
     def evaluate(
         self, seq: Sequence, tokens: list[int], every_row: bool = False, hidden: bool = False

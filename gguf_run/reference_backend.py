@@ -40,6 +40,10 @@ class ReferenceBackend:
         self._weights: dict[str, HostWeight] = {}
         self.caches: dict[str, Array] = {}
 
+    def step_size(self, n_tok: int) -> int:
+        """A step has the tokens that there are."""
+        return n_tok
+
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan `graph`; fused steps run as their parts, one after another."""
         return make_plan(graph, FUSIONS if fuse else ())

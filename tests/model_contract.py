@@ -192,3 +192,25 @@ def check_saved_states(device: str, folder: Path) -> None:
         expected, again, on_the_cpu = logits
         assert again.tobytes() == expected.tobytes(), name
         assert nmse(on_the_cpu, expected) <= LOGITS_NMSE, name
+
+
+def check_padded_prompts(device: str, folder: Path) -> None:
+    """A prompt's step may have more tokens than the prompt: they change nothing, now or later.
+
+    Pages, windows, experts and latent vectors each have their way to store a token.
+    """
+    tokens = [1, *range(100, 170)]
+    for name in ("llama", "gemma3", "qwen3moe", "deepseek2"):
+        path = folder / f"{name}.gguf"
+        write_model(name, path)
+        found = []
+        for where in ("cpu", device):
+            with Model(path, where, n_ctx=128) as model:
+                n_tok = model.engine.backend.step_size(len(tokens))
+                assert where == "cpu" or n_tok > len(tokens)
+                seq = model.engine.new_sequence()
+                prompt = model.engine.evaluate(seq, tokens)
+                assert len(seq) == len(tokens)
+                found.append(np.concatenate([prompt, model.engine.evaluate(seq, [7, 8, 9])]))
+                seq.close()
+        assert nmse(found[1], found[0]) <= LOGITS_NMSE, name

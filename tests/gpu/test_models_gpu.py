@@ -44,6 +44,10 @@ def test_graphs_and_fusion_change_no_result(tmp_path: Path) -> None:
     model_contract.check_modes_agree(DEVICE, tmp_path)
 
 
+def test_tokens_that_fill_up_a_step_change_nothing(tmp_path: Path) -> None:
+    model_contract.check_padded_prompts(DEVICE, tmp_path)
+
+
 def test_every_cache_type_works(tmp_path: Path) -> None:
     model_contract.check_cache_types(DEVICE, tmp_path)
 
