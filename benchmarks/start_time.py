@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -41,8 +41,8 @@ TIMED = (
     ("gguf_run.cuda.backend", "CudaBackend._compile"),
     ("gguf_run.cuda.backend", "CudaBackend._lowered"),
     ("gguf_run.cuda.backend", "CudaBackend.prepare"),
-    ("gguf_run.cuda.weights", "DeviceWeights.load"),
-    ("gguf_run.cuda.weights", "DeviceWeights._kernel"),
+    ("gguf_run.cuda.wake", "_wake"),
+    ("gguf_run.cuda.weights", "DeviceWeights._fill"),
     ("gguf_run.cuda.upload", "Uploader.upload"),
     ("gguf_run.cuda.executable", "CudaExecutable.__call__"),
     ("gguf_run.engine", "Engine.plan"),
@@ -54,6 +54,8 @@ TIMED = (
     ("gguf_run.drawers", "Drawers.make"),
 )
 """Functions by module."""
+LEAST = 2e-3
+"""Seconds of what is shown."""
 
 
 def command(options: argparse.Namespace) -> list[str]:
@@ -97,39 +99,57 @@ def timed(name: str, function: Callable[..., Any], spans: list[Any]) -> Callable
     return wrapper
 
 
-def watch(spans: list[Any]) -> None:
-    """Put clocks into the functions of `TIMED` that exist."""
-    for module_name, path in TIMED:
-        owner: Any = importlib.import_module(module_name)
-        *outer, name = path.split(".")
-        for part in outer:
-            owner = getattr(owner, part)
-        found = vars(owner).get(name)
-        if isinstance(found, classmethod):
-            setattr(owner, name, classmethod(timed(path, found.__func__, spans)))
-        elif found is not None:
-            setattr(owner, name, timed(path, found, spans))
+class Watch:
+    """Puts clocks into the functions of `TIMED` as their modules are imported, and times those
+    imports; a finder of `sys.meta_path`."""
+
+    def __init__(self, spans: list[Any]) -> None:
+        self.spans = spans
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """The spec that other finders have, with a clock in its loader."""
+        if name.partition(".")[0] not in ("gguf_run", "numpy", "cupy"):
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        if spec is not None and spec.loader is not None:
+            run = timed(f"import {name}", spec.loader.exec_module, self.spans)
+            spec.loader.exec_module = lambda module: self.clocked(run, module)
+        return spec
+
+    def clocked(self, run: Callable[[Any], None], module: Any) -> None:
+        """Run a module's code, then put clocks into it."""
+        run(module)
+        for module_name, path in TIMED:
+            *outer, name = path.split(".")
+            owner = (
+                functools.reduce(getattr, outer, module) if module_name == module.__name__ else 0
+            )
+            found = vars(owner).get(name) if owner else None
+            if isinstance(found, classmethod):
+                setattr(owner, name, classmethod(timed(path, found.__func__, self.spans)))
+            elif found is not None:
+                setattr(owner, name, timed(path, found, self.spans))
 
 
 def watched(start: float, arguments: list[str]) -> None:
     """Run the command with clocks and print the spans."""
     spans: list[Any] = [(start, perf_counter(), "", "interpreter and this script")]
-    before = perf_counter()
+    sys.meta_path.insert(0, Watch(spans))
     from gguf_run import cli
 
-    spans.append((before, perf_counter(), "MainThread", "import gguf_run.cli"))
-    before = perf_counter()
-    watch(spans)
-    clocks = perf_counter() - before
-    spans.append((before, perf_counter(), "MainThread", "(imports for the clocks)"))
     try:
         cli.main(arguments)
     except SystemExit:
         sys.stdout.flush()
     for begin, end, thread, name in sorted(spans):
+        if end - begin < LEAST and not name.startswith("interp"):
+            continue
         row = f"{1e3 * (begin - start):8.1f} {1e3 * (end - start):8.1f} {1e3 * (end - begin):8.1f}"
         print(f"{row}  {thread:24} {name}", file=sys.stderr)
-    print(f"clocks themselves: {1e3 * clocks:.1f} ms", file=sys.stderr)
 
 
 def main() -> None:

@@ -13,6 +13,14 @@ DEVICES = ("auto", "cpu", "cuda", "emulated")
 Progress = Callable[[str, int, int], None]
 
 
+def wake(device: str) -> None:
+    """Begin to make ready what `open_backend` will open; does not wait."""
+    if device in ("auto", "cuda"):
+        from gguf_run.cuda.wake import wake_gpu
+
+        wake_gpu()
+
+
 def open_backend(
     device: str, file: GGUFFile, use_graphs: bool, debug: bool, progress: Progress | None
 ) -> Backend:

@@ -17,10 +17,14 @@ from click.shell_completion import CompletionItem
 
 from gguf_run import __version__
 from gguf_run.commands.streams import give_up_stdout, set_up_streams
+from gguf_run.cuda.wake import wake_gpu
 from gguf_run.errors import GGUFRunError
 
 COMMANDS = ("bench", "chat", "embed", "inspect", "kernels", "profile", "run", "tokenize")
 """Each is a module of `commands` with a command of that name."""
+
+ON_GPU = ("bench", "chat", "embed", "profile", "run")
+"""Those that run a model, on a GPU if there is one and nothing else is said."""
 
 
 def find_command(name: str) -> click.Command:
@@ -44,6 +48,8 @@ class DefaultGroup(click.Group):
             if not ctx.resilient_parsing:
                 _refuse_misspelt(args[0])
             args = ["run", *args]
+        if not ctx.resilient_parsing and _runs_on_gpu(args):
+            wake_gpu()
         if args and args[0] in ("run", "chat", "bench") and not ctx.resilient_parsing:
             args = [args[0], *_without_strangers(args[1:], find_command(args[0]))]
         return super().parse_args(ctx, args)
@@ -76,6 +82,12 @@ def cli() -> None:
     gguf-run chat -hf Qwen/Qwen3-0.6B-GGUF       the same with one of the Hugging Face hub
     gguf-run run --help                          the options of a run; --help-all: all of them
     """
+
+
+def _runs_on_gpu(args: Sequence[str]) -> bool:
+    """Whether a GPU, if there is one, will run a model."""
+    others = {"cpu", "emulated", "-h", "--help", "--help-all"}
+    return bool(args) and args[0] in ON_GPU and not others.intersection(args)
 
 
 def _refuse_misspelt(name: str) -> None:

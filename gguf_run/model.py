@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gguf_run.arch import ENCODERS, find_architecture
-from gguf_run.backends import Progress, open_backend
+from gguf_run.backends import Progress, open_backend, wake
 from gguf_run.cache_shape import cache_shape
 from gguf_run.drawers import Drawers
 from gguf_run.engine import Engine, GraphSource
@@ -70,6 +70,7 @@ class Model:
         progress: Progress | None = None,
     ) -> None:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
+        wake(device)
         self.file = path if isinstance(path, GGUFFile) else open_gguf(path)
         source = str(self.file.path)
         build = find_architecture(architecture_name(self.file.metadata, source), source)

@@ -13,28 +13,27 @@ from gguf_run.model import Model
 
 
 class LoadingBar:
-    """A progress bar on stderr for `Model(progress=...)`; silent where stderr is no terminal.
+    """Progress bars on stderr for `Model(progress=...)`; silent where stderr is no terminal.
 
-    It goes away once all is done.
+    Each goes away once all is done. Several threads may tell of different things.
     """
 
     def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
-        self._what = ""
+        self._bars: dict[str, tqdm[Any]] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if self._bar is None or self._what != what:
-            self.close()
-            self._what = what
-            self._bar = tqdm(total=total, desc=what, disable=None, leave=False, file=sys.stderr)
-        self._bar.update(done - self._bar.n)
+        if what not in self._bars:
+            self._bars[what] = tqdm(
+                total=total, desc=what, disable=None, leave=False, file=sys.stderr
+            )
+        bar = self._bars[what]
+        bar.update(done - bar.n)
         if done >= total:
-            self.close()
+            self._bars.pop(what).close()
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        while self._bars:
+            self._bars.popitem()[1].close()
 
 
 def open_model(path: Path, options: dict[str, Any]) -> Model:

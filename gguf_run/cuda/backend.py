@@ -94,8 +94,8 @@ class CudaBackend:
         for t in caches:
             self._cache(t)
         self._reserve(arena_bytes)
-        self.weights.load(weights, self._progress)
-        self._compile(call for plan in plans for call in self._lowered(plan)[0].calls)
+        with self.weights.loading(weights, self._progress):
+            self._compile(call for plan in plans for call in self._lowered(plan)[0].calls)
 
     def prepare(self, plan: Plan) -> CudaExecutable:
         """Bind `plan` to the device's memory and its kernels."""

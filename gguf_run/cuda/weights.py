@@ -6,7 +6,10 @@ lie as in the file. Vectors (norms, biases) are few and meet f32 numbers: they b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
@@ -49,56 +52,61 @@ class DeviceWeights:
         return self._buffers[leaf.name]
 
     def load(self, leaves: Iterable[Tensor], progress: Progress | None = None) -> None:
-        """Bring `leaves` to the device and wait for them; `progress(what, done, total)` in bytes.
+        """Bring `leaves` to the device and wait for them; as `loading`."""
+        with self.loading(leaves, progress):
+            pass
+
+    @contextmanager
+    def loading(self, leaves: Iterable[Tensor], progress: Progress | None = None) -> Iterator[None]:
+        """Bring `leaves` to the device while the block runs, and wait for them at its end.
+
+        Their memory is there from the beginning. `progress(what, done, total)` in bytes, from
+        another thread. Where the block or the loading fails, those that were missing are gone.
 
         Raises ModelError for a type that no kernel takes, GGUFError where the file can't be read,
-        DeviceError where memory runs out; what had arrived by then stays.
+        DeviceError where memory runs out.
         """
         missing = self._missing(leaves)
-        if not missing:
-            return
         for leaf in missing:
             _check(leaf)
-        total, done = sum(leaf.n_bytes for leaf in missing), 0
+        stopped = threading.Event()
+        with ThreadPoolExecutor(1, "gguf-run-loader") as pool:
+            try:
+                self._buffers |= {m.name: self._device.alloc(resident_bytes(m)) for m in missing}
+                filled = pool.submit(self._fill, missing, _Meter(missing, progress, stopped))
+                yield
+                filled.result()
+            except BaseException:
+                stopped.set()
+                for leaf in missing:
+                    self._buffers.pop(leaf.name, None)
+                raise
 
-        def arrived(n: int) -> None:
-            nonlocal done
-            done += n
-            if progress is not None:
-                progress("weights", done, total)
-
-        for leaf in missing:
-            if is_vector(leaf):
-                self._buffers[leaf.name] = self._vector(leaf)
-                arrived(leaf.n_bytes)
-        matrices = [leaf for leaf in missing if not is_vector(leaf)]
-        targets = {leaf.name: self._device.alloc(resident_bytes(leaf)) for leaf in matrices}
-        Uploader(self._device).upload(self._transfers(matrices, targets), arrived)
-        self._device.synchronize()
-        self._buffers.update(targets)
+    def _fill(self, leaves: Sequence[Tensor], arrived: Callable[[int], None]) -> None:
+        for leaf in filter(is_vector, leaves):
+            values = leaf.dtype.decode(self._file.data(leaf.name))
+            self._device.upload(self._buffers[leaf.name], values.astype(np.float32, copy=False))
+            arrived(leaf.n_bytes)
+        matrices = [leaf for leaf in leaves if not is_vector(leaf)]
+        if matrices:
+            Uploader(self._device).upload(self._transfers(matrices), arrived)
+            self._device.synchronize()
 
     def _missing(self, leaves: Iterable[Tensor]) -> list[Tensor]:
         wanted = {leaf.name: leaf for leaf in leaves if leaf.name not in self._buffers}
         return list(wanted.values())
 
-    def _vector(self, leaf: Tensor) -> Buffer:
-        values = leaf.dtype.decode(self._file.data(leaf.name))
-        buffer = self._device.alloc(values.nbytes)
-        self._device.upload(buffer, values.astype(np.float32, copy=False))
-        return buffer
-
     def _staging_bytes(self, leaves: Sequence[Tensor]) -> int:
         rows = [_row_bytes(leaf) for leaf in leaves if _planes(leaf) is not None]
         return max(STAGING_BYTES, *rows) if rows else 0
 
-    def _transfers(
-        self, leaves: Sequence[Tensor], targets: dict[str, Buffer]
-    ) -> Iterator[Transfer]:
+    def _transfers(self, leaves: Sequence[Tensor]) -> Iterator[Transfer]:
         """What to read and where to; rows for planes come through one staging buffer."""
         n_bytes = self._staging_bytes(leaves)
         staging = self._device.alloc(n_bytes) if n_bytes else None
         for leaf in leaves:
-            read, target, layout = self._file.reader(leaf.name), targets[leaf.name], _planes(leaf)
+            read, target = self._file.reader(leaf.name), self._buffers[leaf.name]
+            layout = _planes(leaf)
             if layout is None or staging is None:
                 yield Transfer(read, 0, target)
                 continue
@@ -142,6 +150,24 @@ class DeviceWeights:
         if self._repack_plane is None:
             self._repack_plane = self._device.module(REPACK)["repack_plane"]
         return self._repack_plane
+
+
+class _Meter:
+    """Counts the bytes that have arrived; ends the loading where nobody waits for it any more."""
+
+    def __init__(
+        self, leaves: Sequence[Tensor], progress: Progress | None, stopped: threading.Event
+    ) -> None:
+        self._done, self._total = 0, sum(leaf.n_bytes for leaf in leaves)
+        self._progress = progress
+        self._stopped = stopped
+
+    def __call__(self, n: int) -> None:
+        if self._stopped.is_set():
+            raise CancelledError
+        self._done += n
+        if self._progress is not None:
+            self._progress("weights", self._done, self._total)
 
 
 def is_vector(leaf: Tensor) -> bool:
