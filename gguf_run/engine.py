@@ -194,9 +194,10 @@ class Engine:
 
     def warm_up(self) -> None:
         """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
-        shapes = (BatchShape(1), BatchShape(min(self.n_batch, self.n_ctx)))
-        self.backend.load([self.plan(shape) for shape in shapes])
-        self._executable(shapes[0])
+        one, most = BatchShape(1), BatchShape(min(self.n_batch, self.n_ctx))
+        plan = self.plan(one)
+        self.backend.load([plan, self.plan(most)])
+        self._ready[one] = self.backend.prepare(plan)
 
     def plan(self, batch: BatchShape) -> Plan:
         """The plan of one batch shape."""

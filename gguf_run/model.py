@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from operator import index
 from types import TracebackType
@@ -72,6 +73,10 @@ class Model:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
         wake(device)
         self.file = path if isinstance(path, GGUFFile) else open_gguf(path)
+        # In a thread: there is time for it while the device gets ready and weights arrive.
+        pool = ThreadPoolExecutor(1, "gguf-run-tokenizer")
+        self._tokenizer = pool.submit(Tokenizer.from_gguf, self.file)
+        pool.shutdown(wait=False)
         source = str(self.file.path)
         build = find_architecture(architecture_name(self.file.metadata, source), source)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
@@ -104,10 +109,10 @@ class Model:
         """Tokens that a sequence may have."""
         return self.engine.n_ctx
 
-    @cached_property
+    @property
     def tokenizer(self) -> Tokenizer:
-        """The file's tokenizer, built when first asked for; `ModelError` where that can't be."""
-        return Tokenizer.from_gguf(self.file)
+        """The file's tokenizer; `ModelError` where that can't be."""
+        return self._tokenizer.result()
 
     @cached_property
     def chat_template(self) -> ChatTemplate:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,15 @@ import numpy.typing as npt
 
 from gguf_run.cuda.cache import FileCache
 from gguf_run.cuda.compile import Cubin, KernelCompiler
-from gguf_run.cuda.cupy_streams import ASYNCHRONOUS, Calls, CupyEvent, CupyGraph, CupyStream
+from gguf_run.cuda.cupy_streams import (
+    ASYNCHRONOUS,
+    Calls,
+    CupyEvent,
+    CupyGraph,
+    CupyStream,
+    Handle,
+    release,
+)
 from gguf_run.cuda.device import (
     Buffer,
     Device,
@@ -34,7 +44,6 @@ from gguf_run.errors import DeviceError
 
 _TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
-_CAPTURE_RELAXED = 2  # cudaStreamCaptureMode: memory may be freed elsewhere meanwhile
 
 
 class CupyDevice(Device):
@@ -54,16 +63,13 @@ class CupyDevice(Device):
         debug: bool = False,
         cuda_path: Path | None = None,
     ) -> None:
-        import cupy
-
-        self._cupy = cupy
-        self._runtime = cupy.cuda.runtime
-        self._call = Calls(cupy)
+        self._call = Calls()
+        self._runtime = self._call.runtime
+        self._index = index
         self.debug = debug
         self._graph: CupyGraph | None = None
         driver_major = self._call("the driver's version", self._runtime.driverGetVersion) // 1000
-        self._gpu = cupy.cuda.Device(index)
-        self._call(f"GPU {index}", self._gpu.use)
+        self._call(f"GPU {index}", self._here)
         properties = self._call("the GPU's properties", self._runtime.getDeviceProperties, index)
         self.name = properties["name"].decode()
         self.capability = properties["major"] * 10 + properties["minor"]
@@ -92,7 +98,7 @@ class CupyDevice(Device):
             raise DeviceError(f"{n_bytes} bytes of device memory asked for")
         self._here()
         try:
-            memory = self._cupy.cuda.Memory(max(n_bytes, 1))
+            memory = Handle(self._runtime.malloc(max(n_bytes, 1)), self._runtime.free)
         except self._runtime.CUDARuntimeError as error:
             if error.status != _OUT_OF_MEMORY:  # a kernel before it has failed
                 raise DeviceError(f"{n_bytes} bytes of device memory: {error}") from error
@@ -100,14 +106,17 @@ class CupyDevice(Device):
                 f"out of device memory: {n_bytes} bytes asked for, {self.memory_free} of "
                 f"{self.memory_total} free ({error}); {ADVICE}"
             ) from error
-        return Buffer(memory.ptr, n_bytes, memory)
+        return Buffer(memory.number, n_bytes, memory)
 
     def pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
         self._here()
         what = f"{n_bytes} bytes of pinned host memory"
-        memory = self._call(what, self._cupy.cuda.PinnedMemory, max(n_bytes, 1))
-        pointer = self._cupy.cuda.PinnedMemoryPointer(memory, 0)
-        return np.frombuffer(pointer, np.uint8, n_bytes)
+        portable = self._runtime.hostAllocPortable
+        address = self._call(what, self._runtime.hostAlloc, max(n_bytes, 1), portable)
+        memory = (ctypes.c_uint8 * max(n_bytes, 1)).from_address(address)
+        # The array keeps `memory` alive, and that the pinned pages.
+        weakref.finalize(memory, release, self._runtime.freeHost, address).atexit = False
+        return np.ctypeslib.as_array(memory)[:n_bytes]
 
     def _upload(self, buffer: Buffer, source: npt.NDArray[Any]) -> None:
         self._refuse_in_capture("upload")
@@ -166,14 +175,15 @@ class CupyDevice(Device):
         return [self._load(cubin, signatures[cubin.source.path]) for cubin in cubins]
 
     def _load(self, cubin: Cubin, signatures: Signatures) -> Module:
-        module = self._cupy.cuda.Module()
-        self._call(f"loading {cubin.source.path.name}", module.load, cubin.image)
+        driver = self._call.driver
+        loaded = self._call(f"loading {cubin.source.path.name}", driver.moduleLoadData, cubin.image)
+        module = Handle(loaded, driver.moduleUnload)
         resources = kernel_resources(cubin.image)
         kernels = {}
         for name, symbol in cubin.symbols.items():
             sizes = resources[symbol].parameter_sizes
             parameters = confirmed(name, signatures, sizes)
-            handle = self._call(name, module.get_function, symbol).ptr
+            handle = self._call(name, driver.moduleGetFunction, loaded, symbol)
             # The most shared memory for every kernel: the SMs then never divide L1 anew in between.
             most = self.max_shared - resources[symbol].shared
             self._driver.set_attribute(handle, MAX_DYNAMIC_SHARED, most)
@@ -194,36 +204,33 @@ class CupyDevice(Device):
 
     def stream(self) -> CupyStream:
         self._here()
-        return CupyStream(self._call("a stream", lambda: self._cupy.cuda.Stream(non_blocking=True)))
+        return CupyStream.new(self._call)
 
     def record(self, stream: Stream | None = None) -> Event:
         self._here()
-        event = self._call("an event", self._cupy.cuda.Event)
-        self._call("recording an event", event.record, self._stream(stream))
-        return CupyEvent(self._call, event)
+        return CupyEvent.recorded(self._call, self._stream(stream))
 
     def wait(self, event: Event, stream: Stream | None = None) -> None:
         assert isinstance(event, CupyEvent)
         self._here()
-        self._call("waiting for an event", self._stream(stream).wait_event, event.event)
+        handles = self._handle(stream), event.handle.number
+        self._call("waiting for an event", self._runtime.streamWaitEvent, *handles)
 
     @contextmanager
     def capture(self) -> Iterator[Graph]:
         self._refuse_in_capture("another capture")
         self._here()
-        stream = self.main.stream
-        self._call("a capture", stream.begin_capture, _CAPTURE_RELAXED)
-        graph = self._graph = CupyGraph(self._call, stream)
+        graph = CupyGraph(self._call, self.main)
+        graph.begin()
+        self._graph = graph
         try:
             yield graph
         except BaseException:
-            with suppress(Exception):  # what was recorded so far is of no use, nor is its error
-                stream.end_capture()
+            graph.give_up()
             raise
         finally:
             self._graph = None
-        graph.graph = self._call("recording a graph", stream.end_capture)
-        self._call("a graph", graph.graph.upload, stream)
+        graph.end()
 
     def synchronize(self) -> None:
         self._refuse_in_capture("waiting")
@@ -234,20 +241,20 @@ class CupyDevice(Device):
         self._graph = None
 
     def _wait_for_main(self) -> None:
-        self._call(ASYNCHRONOUS, self.main.stream.synchronize)
+        self._call(ASYNCHRONOUS, self._runtime.streamSynchronize, self.main.handle.number)
 
     def _here(self) -> None:
         """CUDA's current device is each thread's own."""
-        self._gpu.use()
+        self._runtime.setDevice(self._index)
 
-    def _stream(self, stream: Stream | None) -> Any:
+    def _stream(self, stream: Stream | None) -> CupyStream:
         if stream is None:
-            return self.main.stream
+            return self.main
         assert isinstance(stream, CupyStream)
-        return stream.stream
+        return stream
 
     def _handle(self, stream: Stream | None) -> int:
-        return int(self._stream(stream).ptr)
+        return self._stream(stream).handle.number
 
     def _keep(self, *used: object) -> None:
         """A recorded graph keeps alive what it works on."""

@@ -20,9 +20,9 @@ def kernel_cache() -> Path:
 def is_available() -> bool:
     """Whether CuPy is installed and finds an NVIDIA GPU."""
     try:
-        import cupy
+        from cupy_backends.cuda.api import runtime
 
-        return bool(cupy.cuda.is_available())
+        return bool(runtime.getDeviceCount() > 0)
     except Exception:  # a broken CuPy or driver raises anything; then there is no GPU for us
         return False
 
@@ -37,13 +37,13 @@ def open_device(name: str, debug: bool = False) -> Device:
 
         return EmulatedDevice(kernel_cache(), debug=debug)
     try:
-        import cupy
+        import cupy_backends  # noqa: F401  (what CuPy brings along and the device uses)
     except ImportError as error:
         raise DeviceError(
             f"device cuda: expected CuPy, found none ({error}); install it: {INSTALL}; "
             "or run on the CPU with --device cpu"
         ) from None
-    if not cupy.cuda.is_available():
+    if not is_available():
         raise DeviceError(
             "device cuda: expected an NVIDIA GPU and its driver, found none; see nvidia-smi, "
             "or run on the CPU with --device cpu"

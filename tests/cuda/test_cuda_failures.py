@@ -36,7 +36,7 @@ class CudaError(Exception):
 
 
 class FakeGpu:
-    """CuPy and libcuda as far as `CupyDevice` uses them; `failing` are the calls that fail."""
+    """CuPy's bindings and libcuda as far as `CupyDevice` uses them; `failing` are calls that fail."""
 
     def __init__(self) -> None:
         self.failing: dict[str, str] = {}
@@ -56,18 +56,16 @@ class FakeGpu:
             deviceSynchronize=self._call("deviceSynchronize"),
             memcpyAsync=self._call("memcpyAsync"),
             memsetAsync=self._call("memsetAsync"),
+            malloc=self._malloc,
+            free=lambda address: None,
+            setDevice=lambda index: None,
+            streamNonBlocking=1,
+            streamCreateWithFlags=lambda flags: 7,
+            streamDestroy=lambda stream: None,
+            streamSynchronize=self._call("streamSynchronize"),
         )
-        self.cupy = SimpleNamespace(
-            cuda=SimpleNamespace(
-                runtime=runtime,
-                driver=SimpleNamespace(CUDADriverError=CudaError),
-                Device=lambda index: SimpleNamespace(use=lambda: None),
-                Memory=self._memory,
-                Stream=lambda non_blocking: SimpleNamespace(
-                    ptr=7, synchronize=self._call("streamSynchronize")
-                ),
-            )
-        )
+        driver = SimpleNamespace(CUDADriverError=CudaError)
+        self.api = SimpleNamespace(runtime=runtime, driver=driver)
 
     def _call(self, name: str, result: Callable[[], Any] = lambda: None) -> Callable[..., Any]:
         def call(*_: object) -> Any:
@@ -77,10 +75,10 @@ class FakeGpu:
 
         return call
 
-    def _memory(self, n_bytes: int) -> Any:
+    def _malloc(self, n_bytes: int) -> Any:
         if n_bytes > TOTAL - self.used:
             raise CudaError("cudaErrorMemoryAllocation: out of memory", 2)
-        return self._call("malloc", lambda: SimpleNamespace(ptr=1 << 20))()
+        return self._call("malloc", lambda: 1 << 20)()
 
     def cuLaunchKernelEx(self, *_: object) -> int:
         return self.launch_code
@@ -105,7 +103,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
             cuGetErrorString=fake.cuGetErrorString,
         )
 
-    monkeypatch.setitem(sys.modules, "cupy", fake.cupy)
+    for name in ("cupy_backends", "cupy_backends.cuda", "cupy_backends.cuda.api"):
+        monkeypatch.setitem(sys.modules, name, fake.api)
     monkeypatch.setattr(ctypes, "CDLL", library)
     nvrtc = SimpleNamespace(arch="sm_{}".format, version=(12, 9))
     monkeypatch.setattr(cupy_device, "find_nvrtc", lambda *_: nvrtc)
