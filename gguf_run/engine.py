@@ -7,9 +7,10 @@ sequences; `evaluate` feeds one sequence in chunks.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from collections.abc import Sequence as List
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,8 +71,8 @@ class Backend(Protocol):
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan a graph with the fusions that this backend has kernels for, or with none."""
 
-    def load(self, plans: List[Plan]) -> None:
-        """Load what `plans` need; `DeviceError`, before anything is, where there is no room."""
+    def load(self, plans: Iterable[Plan]) -> None:
+        """Load what `plans` need; `DeviceError`, and nothing is loaded, where there is no room."""
 
     def prepare(self, plan: Plan) -> Executable:
         """Bind a plan to memory."""
@@ -196,7 +197,7 @@ class Engine:
         """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
         one, most = BatchShape(1), BatchShape(min(self.n_batch, self.n_ctx))
         plan = self.plan(one)
-        self.backend.load([plan, self.plan(most)])
+        self.backend.load(chain((plan,), map(self.plan, (most,))))
         self._ready[one] = self.backend.prepare(plan)
 
     def plan(self, batch: BatchShape) -> Plan:

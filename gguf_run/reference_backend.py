@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
@@ -48,7 +48,7 @@ class ReferenceBackend:
         """Plan `graph`; fused steps run as their parts, one after another."""
         return make_plan(graph, FUSIONS if fuse else ())
 
-    def load(self, plans: Sequence[Plan]) -> None:
+    def load(self, plans: Iterable[Plan]) -> None:
         """Nothing: weights are read, and decoded, when first used."""
 
     def prepare(self, plan: Plan) -> ReferenceExecutable:

@@ -8,6 +8,7 @@ where it writes no text and returns the states that embed one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -15,12 +16,19 @@ from gguf_run.arch.builder import BatchShape, Builder, CacheShape
 from gguf_run.arch.registry import ARCHITECTURES, ENCODERS, BuildFunction
 from gguf_run.errors import ModelError
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+
+def every_architecture() -> Mapping[str, BuildFunction]:
+    """All build functions by name; `ENCODERS` has all of its names then."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return ARCHITECTURES
 
 
 def find_architecture(name: str, source: str) -> BuildFunction:
     """The build function of architecture `name`; `ModelError` naming what is supported."""
+    for module in _modules_for(name):
+        if name not in ARCHITECTURES:
+            import_module(f"{__name__}.{module}")
     build = ARCHITECTURES.get(name)
     if build is None:
         known = ", ".join(sorted(ARCHITECTURES))
@@ -29,6 +37,19 @@ def find_architecture(name: str, source: str) -> BuildFunction:
             f"{source}: architecture {name!r} is not supported{hint}; supported are: {known}"
         )
     return build
+
+
+def _modules_for(name: str) -> list[str]:
+    """All modules, those first that an architecture of this name is likely to be in."""
+
+    def is_other(module: str) -> bool:
+        return not _letters(name).startswith(_letters(module))
+
+    return sorted((module.name for module in iter_modules(__path__)), key=is_other)
+
+
+def _letters(name: str) -> str:
+    return name.replace("-", "").replace("_", "")
 
 
 _HINTS = {
@@ -41,11 +62,11 @@ _HINTS = {
 
 
 __all__ = [
-    "ARCHITECTURES",
     "ENCODERS",
     "BatchShape",
     "BuildFunction",
     "Builder",
     "CacheShape",
+    "every_architecture",
     "find_architecture",
 ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from gguf_run.model import Model
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class LoadingBar:
@@ -19,13 +21,16 @@ class LoadingBar:
     """
 
     def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
         self._bars: dict[str, tqdm[Any]] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        if not self._is_shown:
+            return
         if what not in self._bars:
-            self._bars[what] = tqdm(
-                total=total, desc=what, disable=None, leave=False, file=sys.stderr
-            )
+            from tqdm import tqdm
+
+            self._bars[what] = tqdm(total=total, desc=what, leave=False, file=sys.stderr)
         bar = self._bars[what]
         bar.update(done - bar.n)
         if done >= total:

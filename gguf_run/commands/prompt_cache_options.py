@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gguf_run.commands.options import stack
-from gguf_run.generation import Generation
-from gguf_run.model import Model
-from gguf_run.prompt_cache import PromptCache
+
+if TYPE_CHECKING:
+    from gguf_run.generation import Generation
+    from gguf_run.model import Model
+    from gguf_run.prompt_cache import PromptCache
 
 prompt_cache_options = stack(
     click.option(

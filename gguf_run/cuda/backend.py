@@ -76,26 +76,34 @@ class CudaBackend:
         """Plan `graph` with this backend's fusions, activations cast as its products take them."""
         return plan_graph(graph, self.device, fuse)
 
-    def load(self, plans: Sequence[Plan]) -> None:
+    def load(self, plans: Iterable[Plan]) -> None:
         """Put all that `plans` need onto the device: weights, caches, one arena, kernels.
 
-        Raises `DeviceError`, having loaded nothing, where there is too little memory for them.
+        The first one's weights arrive while the others are drawn and kernels loaded. Raises
+        `DeviceError`, having loaded nothing, where there is too little memory for them.
         """
-        leaves = {t.name: t for plan in plans for t in plan.leaves}.values()
-        weights = [t for t in leaves if t.kind is Kind.WEIGHT]
-        caches = [t for t in leaves if t.kind is Kind.CACHE and t.name not in self.caches]
+        plans = iter(plans)
+        first = next(plans)
+        free = self.device.memory_free
+        needs = self._needs([first])
+        check_room(self.device, needs, free)
+        with self.weights.loading(_leaves([first], Kind.WEIGHT), self._progress):
+            every = [first, *plans]
+            check_room(self.device, self._needs(every) | {"weights": needs["weights"]}, free)
+            for t in _leaves(every, Kind.CACHE):
+                self._cache(t)
+            self._reserve(max(plan.arena_bytes for plan in every))
+            self._compile(call for plan in every for call in self._lowered(plan)[0].calls)
+
+    def _needs(self, plans: Sequence[Plan]) -> dict[str, int]:
+        """Device memory that plans take, what is there already left out; bytes by what for."""
+        caches = [t for t in _leaves(plans, Kind.CACHE) if t.name not in self.caches]
         arena_bytes = max(plan.arena_bytes for plan in plans)
-        needs = {
-            "weights": self.weights.n_bytes(weights),
+        return {
+            "weights": self.weights.n_bytes(_leaves(plans, Kind.WEIGHT)),
             "KV cache": sum(t.n_bytes for t in caches),
             "activations": max(0, arena_bytes - self._arena.n_bytes),
         }
-        check_room(self.device, needs)
-        for t in caches:
-            self._cache(t)
-        self._reserve(arena_bytes)
-        with self.weights.loading(weights, self._progress):
-            self._compile(call for plan in plans for call in self._lowered(plan)[0].calls)
 
     def prepare(self, plan: Plan) -> CudaExecutable:
         """Bind `plan` to the device's memory and its kernels."""
@@ -197,6 +205,11 @@ class CudaBackend:
         self._arena = self.device.alloc(0)
         self._kernels.clear()
         self.device.close()
+
+
+def _leaves(plans: Sequence[Plan], kind: Kind) -> list[Tensor]:
+    """The leaves of a kind, each once."""
+    return list({t.name: t for plan in plans for t in plan.leaves if t.kind is kind}.values())
 
 
 def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:

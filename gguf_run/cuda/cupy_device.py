@@ -175,15 +175,13 @@ class CupyDevice(Device):
         return [self._load(cubin, signatures[cubin.source.path]) for cubin in cubins]
 
     def _load(self, cubin: Cubin, signatures: Signatures) -> Module:
-        driver = self._call.driver
-        loaded = self._call(f"loading {cubin.source.path.name}", driver.moduleLoadData, cubin.image)
-        module = Handle(loaded, driver.moduleUnload)
+        module = Handle(self._driver.load(cubin.image), self._driver.unload)
         resources = kernel_resources(cubin.image)
         kernels = {}
         for name, symbol in cubin.symbols.items():
             sizes = resources[symbol].parameter_sizes
             parameters = confirmed(name, signatures, sizes)
-            handle = self._call(name, driver.moduleGetFunction, loaded, symbol)
+            handle = self._driver.function(module.number, symbol)
             # The most shared memory for every kernel: the SMs then never divide L1 anew in between.
             most = self.max_shared - resources[symbol].shared
             self._driver.set_attribute(handle, MAX_DYNAMIC_SHARED, most)

@@ -28,16 +28,15 @@ class Calls:
     """Calls into CUDA through CuPy: an error of theirs becomes a DeviceError."""
 
     def __init__(self) -> None:
-        from cupy_backends.cuda.api import driver, runtime
+        from cupy_backends.cuda.api import runtime
 
-        self.runtime, self.driver = runtime, driver
-        self._errors = (runtime.CUDARuntimeError, driver.CUDADriverError)
+        self.runtime = runtime
 
     def __call__(self, what: str, function: Callable[..., T], *arguments: Any) -> T:
         """The result of `function`; an error says `what` was tried."""
         try:
             return function(*arguments)
-        except self._errors as error:
+        except self.runtime.CUDARuntimeError as error:
             raise DeviceError(f"{what}: {error}") from error
 
 

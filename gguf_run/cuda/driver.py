@@ -1,5 +1,5 @@
-"""The few calls of the CUDA driver that CuPy lacks: launches with attributes, attributes of
-functions.
+"""The calls of the CUDA driver that CuPy lacks: launches with attributes, attributes of functions.
+And modules, as CuPy's binding of these imports all of CuPy.
 """
 
 from __future__ import annotations
@@ -55,14 +55,34 @@ class Driver:
         failed = self._launch(
             ctypes.addressof(config), launch.kernel.handle, launch.arguments.address, None
         )
-        if failed:
-            raise DeviceError(f"{launch}: {self._reason(failed)}")
+        if failed:  # the text of a launch costs more than the launch
+            self._check(str(launch), failed)
+
+    def load(self, image: bytes) -> int:
+        """The module of a cubin."""
+        module = ctypes.c_void_p()
+        self._check("a module", self._library.cuModuleLoadData(ctypes.byref(module), image))
+        return module.value or 0
+
+    def unload(self, module: int) -> None:
+        """Give a module back."""
+        self._library.cuModuleUnload(ctypes.c_void_p(module))
+
+    def function(self, module: int, symbol: str) -> int:
+        """A kernel of a module."""
+        found, handle = ctypes.c_void_p(), ctypes.c_void_p(module)
+        failed = self._library.cuModuleGetFunction(ctypes.byref(found), handle, symbol.encode())
+        self._check(symbol, failed)
+        return found.value or 0
 
     def set_attribute(self, function: int, attribute: int, value: int) -> None:
         """Set an attribute of a kernel."""
         failed = self._library.cuFuncSetAttribute(ctypes.c_void_p(function), attribute, value)
+        self._check(f"a kernel's attribute {attribute} = {value}", failed)
+
+    def _check(self, what: str, failed: int) -> None:
         if failed:
-            raise DeviceError(f"a kernel's attribute {attribute} = {value}: {self._reason(failed)}")
+            raise DeviceError(f"{what}: {self._reason(failed)}")
 
     def _reason(self, code: int) -> str:
         name, text = ctypes.c_char_p(), ctypes.c_char_p()

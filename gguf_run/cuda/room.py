@@ -13,9 +13,9 @@ ADVICE = (
 )
 
 
-def check_room(device: Device, needs: Mapping[str, int]) -> None:
-    """Raise `DeviceError` where `needs` (bytes by what for) exceed what is free on the device."""
-    total, free = sum(needs.values()), device.memory_free
+def check_room(device: Device, needs: Mapping[str, int], free: int) -> None:
+    """Raise `DeviceError` where `needs` (bytes by what for) exceed the `free` bytes of a device."""
+    total = sum(needs.values())
     if total > free:
         parts = ", ".join(f"{what} {size(n)}" for what, n in needs.items())
         raise DeviceError(

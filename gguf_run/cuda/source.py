@@ -47,7 +47,7 @@ def _flatten(path: Path, seen: set[Path]) -> str:
         return ""
     seen.add(path)
     try:
-        text = path.read_text("utf-8")
+        text = _ONCE.sub("", path.read_text("utf-8"))
     except OSError as error:
         raise DeviceError(f"a kernel source can't be read: {error}") from error
     pieces, start = [f'#line 1 "{path.name}"\n'], 0
@@ -57,4 +57,4 @@ def _flatten(path: Path, seen: set[Path]) -> str:
         pieces.append(f'\n#line {next_line} "{path.name}"')
         start = match.end()
     pieces.append(text[start:])
-    return _ONCE.sub("", "".join(pieces))
+    return "".join(pieces)

@@ -36,7 +36,7 @@ class CudaError(Exception):
 
 
 class FakeGpu:
-    """CuPy's bindings and libcuda as far as `CupyDevice` uses them; `failing` are calls that fail."""
+    """CuPy's bindings and libcuda as `CupyDevice` uses them; `failing` are calls that fail."""
 
     def __init__(self) -> None:
         self.failing: dict[str, str] = {}
@@ -64,8 +64,7 @@ class FakeGpu:
             streamDestroy=lambda stream: None,
             streamSynchronize=self._call("streamSynchronize"),
         )
-        driver = SimpleNamespace(CUDADriverError=CudaError)
-        self.api = SimpleNamespace(runtime=runtime, driver=driver)
+        self.api = SimpleNamespace(runtime=runtime)
 
     def _call(self, name: str, result: Callable[[], Any] = lambda: None) -> Callable[..., Any]:
         def call(*_: object) -> Any:

@@ -82,9 +82,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_too_little_memory_says_what_is_needed_and_what_helps() -> None:
     device = emulated(memory=3 << 30)
-    check_room(device, {"weights": 2 << 30, "KV cache": 1 << 30})
+    free = device.memory_free
+    check_room(device, {"weights": 2 << 30, "KV cache": 1 << 30}, free)
     with pytest.raises(DeviceError) as caught:
-        check_room(device, {"weights": 2 << 30, "KV cache": 3 << 29, "activations": 5000})
+        check_room(device, {"weights": 2 << 30, "KV cache": 3 << 29, "activations": 5000}, free)
     message = str(caught.value)
     assert "expected 3.50 GiB of free device memory" in message
     assert "weights 2.00 GiB, KV cache 1.50 GiB, activations 4.9 KiB" in message
