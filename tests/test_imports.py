@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import gguf_run
-from gguf_run import chat, structured
+from gguf_run import chat, cli, structured
+from gguf_run.cuda import wake
 
 
 def imported_by(statement: str) -> set[str]:
@@ -36,3 +38,36 @@ def test_every_public_name_can_be_imported(package: object) -> None:
 def test_a_name_that_is_not_there_is_refused() -> None:
     with pytest.raises(AttributeError, match="'gguf_run' has no attribute 'Modell'"):
         gguf_run.Modell  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_waking_a_gpu_says_nothing_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(wake.ctypes, "CDLL", absent)
+    wake.wake_gpu.cache_clear()
+    thread = wake.wake_gpu()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert wake.wake_gpu() is thread
+
+
+@pytest.mark.parametrize(
+    ("arguments", "woken"),
+    [
+        (["model.gguf", "-p", "x"], True),
+        (["chat", "model.gguf", "--device", "cuda"], True),
+        (["model.gguf", "-p", "x", "--device", "cpu"], False),
+        (["run", "--help"], False),
+        (["inspect", "model.gguf"], False),
+        (["--version"], False),
+    ],
+)
+def test_a_gpu_is_woken_for_what_runs_on_one(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], woken: bool
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(cli, "wake_gpu", lambda: calls.append("woken"))
+    monkeypatch.chdir(Path(__file__).parent)
+    cli._run(arguments)
+    assert bool(calls) == woken

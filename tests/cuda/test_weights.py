@@ -20,7 +20,7 @@ from gguf_run.cuda.activations import (
 )
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, layout_of
 from gguf_run.cuda.weights import DeviceWeights, resident_bytes
-from gguf_run.errors import DeviceError, ModelError
+from gguf_run.errors import DeviceError, GGUFError, ModelError
 from gguf_run.graph import F16_PAIR, F16_SCALED, F16_TILES, F32, Q8_1, Q16_1, Graph, Tensor
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.quants import QUANT_TYPES, quant_type
@@ -120,6 +120,38 @@ def test_a_weight_with_two_uses_is_loaded_once_and_counted_once(tmp_path: Path) 
         assert loaded.buffer(leaf) is loaded.buffer(again)
         assert loaded.n_bytes([leaf, again]) == 0
     assert seen[-1] == ("weights", leaf.n_bytes, leaf.n_bytes)
+
+
+def test_weights_have_their_memory_while_they_load_and_lose_it_where_loading_ends_early(
+    tmp_path: Path,
+) -> None:
+    leaf, data = weight("w", "F32", 100, 64)
+    device = emulated()
+    free = device.memory_free
+    with write(tmp_path / "w.gguf", {leaf: data}) as file:
+        loaded = DeviceWeights(file, device)
+
+        def give_up() -> None:
+            with loaded.loading([leaf]):
+                assert loaded.buffer(leaf).n_bytes == leaf.n_bytes
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            give_up()
+        assert device.memory_free == free
+        with loaded.loading([leaf]):
+            buffer = loaded.buffer(leaf)
+        assert np.array_equal(device.download(buffer, np.float32, data.shape), data)
+
+
+def test_a_file_that_has_become_shorter_is_an_error_of_the_loading(tmp_path: Path) -> None:
+    leaf, data = weight("w", "F32", 100, 64)
+    device = emulated()
+    with write(tmp_path / "w.gguf", {leaf: data}) as file:
+        with (tmp_path / "w.gguf").open("r+b") as shorter:
+            shorter.truncate(1000)
+        with pytest.raises(GGUFError, match="has become shorter"):
+            DeviceWeights(file, device).load([leaf])
 
 
 def test_too_little_memory_is_an_error_and_frees_what_it_took(tmp_path: Path) -> None:
