@@ -23,8 +23,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-SCRIPT = "from gguf_run.cli import main; main()"
-"""What the installed `gguf-run` is."""
+SCRIPT = "import sys; sys.path.remove(''); from gguf_run.cli import main; main()"
+"""What the installed `gguf-run` is, which doesn't look for modules where it is called, either."""
 PROMPT = "The history of computing began"
 
 TIMED = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from statistics import median
 from time import perf_counter
 
 import numpy as np
@@ -103,6 +102,8 @@ class ReferenceBackend:
         executable = self.prepare(plan)
         sizes = [len(step.parts) for step in plan.steps]
         rounds = [executable.timed(inputs, sizes) for _ in range(1 + repetitions)][1:]
+        from statistics import median
+
         steps = tuple(median(times) for times in zip(*rounds, strict=True))
         return StepTimes(steps, median(sum(times) for times in rounds))
 

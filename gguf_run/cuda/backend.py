@@ -20,7 +20,6 @@ from gguf_run.cuda.room import check_room
 from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.staging import Inputs, Outputs
-from gguf_run.cuda.step_times import time_steps
 from gguf_run.cuda.weights import DeviceWeights
 from gguf_run.graph import Graph, Kind, Tensor
 from gguf_run.kv_cache import PAGE_SIZE
@@ -148,6 +147,8 @@ class CudaBackend:
         self, plan: Plan, inputs: Mapping[str, npt.NDArray[Any]], repetitions: int
     ) -> StepTimes:
         """Medians of how long the steps of a plan take (see cuda/step_times.py)."""
+        from gguf_run.cuda.step_times import time_steps
+
         return time_steps(self.prepare(plan), inputs, repetitions)
 
     def peaks(self) -> Peaks | None:
