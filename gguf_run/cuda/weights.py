@@ -6,6 +6,7 @@ lie as in the file. Vectors (norms, biases) are few and meet f32 numbers: they b
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -27,6 +28,7 @@ __all__ = ["DeviceWeights", "activations_as_products_take_them"]
 STAGING_BYTES = 32 << 20
 """Device memory through which rows pass on their way into planes; more where one row is longer."""
 MAX_GRID_ROWS = 65535
+SWITCH_SECONDS = 2e-4
 
 REPACK = kernel_module("repack.cu", ["repack_plane"])
 
@@ -70,7 +72,7 @@ class DeviceWeights:
         for leaf in missing:
             _check(leaf)
         stopped = threading.Event()
-        with ThreadPoolExecutor(1, "gguf-run-loader") as pool:
+        with _frequent_switches(), ThreadPoolExecutor(1, "gguf-run-loader") as pool:
             try:
                 self._buffers |= {m.name: self._device.alloc(resident_bytes(m)) for m in missing}
                 filled = pool.submit(self._fill, missing, _Meter(missing, progress, stopped))
@@ -150,6 +152,18 @@ class DeviceWeights:
         if self._repack_plane is None:
             self._repack_plane = self._device.module(REPACK)["repack_plane"]
         return self._repack_plane
+
+
+@contextmanager
+def _frequent_switches() -> Iterator[None]:
+    """Let Python's threads take turns often: those that load need the lock for moments alone, and
+    beside one that computes would wait 5 ms for it each time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class _Meter:
