@@ -6,6 +6,7 @@ for wrong usage; 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ COMMANDS = ("bench", "chat", "embed", "inspect", "kernels", "profile", "run", "t
 
 ON_GPU = ("bench", "chat", "embed", "profile", "run")
 """Those that run a model, on a GPU if there is one and nothing else is said."""
+
+MANY_OBJECTS = 100_000
+"""New ones between two searches for garbage: imports and plans make many, and none of it."""
 
 
 def find_command(name: str) -> click.Command:
@@ -109,6 +113,7 @@ def _without_strangers(args: Sequence[str], command: click.Command) -> list[str]
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the `gguf-run` script; ends the process with an exit code."""
     arguments = list(sys.argv[1:] if args is None else args)
+    gc.set_threshold(MANY_OBJECTS)
     set_up_streams()
     sys.exit(_run(arguments))
 
