@@ -7,10 +7,9 @@ sequences; `evaluate` feeds one sequence in chunks.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from collections.abc import Sequence as List
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +20,7 @@ from gguf_run.batch import BatchInputs
 from gguf_run.costs import Peaks, StepTimes
 from gguf_run.decoding import DecodeLoop, follow
 from gguf_run.errors import ModelError
-from gguf_run.graph import F32, I32, Graph, Tensor
+from gguf_run.graph import F32, I32, Graph, Kind, Tensor
 from gguf_run.graph_ops import SAMPLER
 from gguf_run.graph_rows import wanted_rows_alone
 from gguf_run.hparams import HParams
@@ -71,8 +70,11 @@ class Backend(Protocol):
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan a graph with the fusions that this backend has kernels for, or with none."""
 
-    def load(self, plans: Iterable[Plan]) -> None:
-        """Load what `plans` need; `DeviceError`, and nothing is loaded, where there is no room."""
+    def load(self, plans: Iterable[Plan], weights: Iterable[Tensor] = ()) -> None:
+        """Load what `plans` need; `DeviceError`, and nothing is loaded, where there is no room.
+
+        `weights` may arrive while the plans are drawn.
+        """
 
     def prepare(self, plan: Plan) -> Executable:
         """Bind a plan to memory."""
@@ -196,9 +198,16 @@ class Engine:
     def warm_up(self) -> None:
         """Load all that steps of one token and of `n_batch` need, and prepare that of one."""
         one, most = BatchShape(1), BatchShape(min(self.n_batch, self.n_ctx))
-        plan = self.plan(one)
-        self.backend.load(chain((plan,), map(self.plan, (most,))))
-        self._ready[one] = self.backend.prepare(plan)
+        plans: dict[BatchShape, Plan] = {}
+
+        def draw() -> Iterator[Plan]:
+            for shape in (one, most):
+                plans[shape] = self.plan(shape)
+                yield plans[shape]
+
+        leaves = self.source.graph(one).leaves
+        self.backend.load(draw(), (t for t in leaves if t.kind is Kind.WEIGHT))
+        self._ready[one] = self.backend.prepare(plans.get(one) or self.plan(one))
 
     def plan(self, batch: BatchShape) -> Plan:
         """The plan of one batch shape."""

@@ -73,10 +73,6 @@ class Model:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
         wake(device)
         self.file = path if isinstance(path, GGUFFile) else open_gguf(path)
-        # In a thread: there is time for it while the device gets ready and weights arrive.
-        pool = ThreadPoolExecutor(1, "gguf-run-tokenizer")
-        self._tokenizer = pool.submit(Tokenizer.from_gguf, self.file)
-        pool.shutdown(wait=False)
         source = str(self.file.path)
         build = find_architecture(architecture_name(self.file.metadata, source), source)
         self.hparams = HParams.from_metadata(self.file.metadata, source)
@@ -92,6 +88,10 @@ class Model:
         table = WeightTable.from_gguf(self.file)
         graphs = GraphSource(build, self.hparams, table, cache)
         self.engine = Engine(graphs, backend, n_batch, fuse, progress)
+        # In a thread: there is time for it while weights arrive.
+        pool = ThreadPoolExecutor(1, "gguf-run-tokenizer")
+        self._tokenizer = pool.submit(Tokenizer.from_gguf, self.file)
+        pool.shutdown(wait=False)
         self.engine.warm_up()
 
     @property

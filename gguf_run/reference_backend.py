@@ -47,8 +47,8 @@ class ReferenceBackend:
         """Plan `graph`; fused steps run as their parts, one after another."""
         return make_plan(graph, FUSIONS if fuse else ())
 
-    def load(self, plans: Iterable[Plan]) -> None:
-        """Nothing: weights are read, and decoded, when first used."""
+    def load(self, plans: Iterable[Plan], weights: Iterable[Tensor] = ()) -> None:
+        """Nothing, and no plan is drawn: weights are read, and decoded, when first used."""
 
     def prepare(self, plan: Plan) -> ReferenceExecutable:
         """Bind `plan` to memory; the caches are shared by all plans of this backend.

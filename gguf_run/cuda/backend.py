@@ -15,7 +15,6 @@ from gguf_run.cuda.device import Buffer, Device, Kernel, Progress
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
 from gguf_run.cuda.lowering import LOWERINGS, Call, Lowering
 from gguf_run.cuda.peaks import measure_peaks
-from gguf_run.cuda.planning import plan_graph, workspace_bytes
 from gguf_run.cuda.room import check_room
 from gguf_run.cuda.schedule import MAX_STREAMS
 from gguf_run.cuda.source import KernelSource
@@ -73,39 +72,40 @@ class CudaBackend:
 
     def plan(self, graph: Graph, fuse: bool = True) -> Plan:
         """Plan `graph` with this backend's fusions, activations cast as its products take them."""
+        # Imported now: the kernels' wrappers are many, and weights can be on their way meanwhile.
+        from gguf_run.cuda.planning import plan_graph
+
         return plan_graph(graph, self.device, fuse)
 
-    def load(self, plans: Iterable[Plan]) -> None:
+    def load(self, plans: Iterable[Plan], weights: Iterable[Tensor] = ()) -> None:
         """Put all that `plans` need onto the device: weights, caches, one arena, kernels.
 
-        The first one's weights arrive while the others are drawn and kernels loaded. Raises
-        `DeviceError`, having loaded nothing, where there is too little memory for them.
+        `weights` arrive while plans are drawn and kernels loaded. Raises `DeviceError`, having
+        loaded nothing, where there is too little memory.
         """
-        plans = iter(plans)
-        first = next(plans)
-        free = self.device.memory_free
-        needs = self._needs([first])
-        check_room(self.device, needs, free)
-        with self.weights.loading(_leaves([first], Kind.WEIGHT), self._progress):
-            every = [first, *plans]
-            check_room(self.device, self._needs(every) | {"weights": needs["weights"]}, free)
-            for t in _leaves(every, Kind.CACHE):
+        free, weights = self.device.memory_free, list(weights)
+        coming = self.weights.n_bytes(weights)
+        check_room(self.device, {"weights": coming}, free)
+        with self.weights.loading(weights, self._progress):
+            drawn = list(plans)
+            arena_bytes = max(plan.arena_bytes for plan in drawn)
+            weights, caches = (_leaves(drawn, kind) for kind in (Kind.WEIGHT, Kind.CACHE))
+            needs = {
+                "weights": coming + self.weights.n_bytes(weights),
+                "KV cache": sum(t.n_bytes for t in caches if t.name not in self.caches),
+                "activations": max(0, arena_bytes - self._arena.n_bytes),
+            }
+            check_room(self.device, needs, free)
+            for t in caches:
                 self._cache(t)
-            self._reserve(max(plan.arena_bytes for plan in every))
-            self._compile(call for plan in every for call in self._lowered(plan)[0].calls)
-
-    def _needs(self, plans: Sequence[Plan]) -> dict[str, int]:
-        """Device memory that plans take, what is there already left out; bytes by what for."""
-        caches = [t for t in _leaves(plans, Kind.CACHE) if t.name not in self.caches]
-        arena_bytes = max(plan.arena_bytes for plan in plans)
-        return {
-            "weights": self.weights.n_bytes(_leaves(plans, Kind.WEIGHT)),
-            "KV cache": sum(t.n_bytes for t in caches),
-            "activations": max(0, arena_bytes - self._arena.n_bytes),
-        }
+            self._reserve(arena_bytes)
+            self.weights.load(weights, self._progress)
+            self._compile(call for plan in drawn for call in self._lowered(plan)[0].calls)
 
     def prepare(self, plan: Plan) -> CudaExecutable:
         """Bind `plan` to the device's memory and its kernels."""
+        from gguf_run.cuda.planning import workspace_bytes
+
         low, ends, inputs = self._lowered(plan)
         self._compile(low.calls)
         launches = [(self._kernels[call.module][call.kernel], call) for call in low.calls]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import gguf_run.cuda.backend as _backend  # noqa: F401  (declares every module)
+import gguf_run.cuda.backend as _backend  # noqa: F401  (with the next one, declares every module)
+import gguf_run.cuda.planning as _planning  # noqa: F401
 from gguf_run.cuda.cache import FileCache, Progress
 from gguf_run.cuda.capabilities import ALL
 from gguf_run.cuda.compile import KernelCompiler

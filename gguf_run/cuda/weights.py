@@ -69,6 +69,9 @@ class DeviceWeights:
         DeviceError where memory runs out.
         """
         missing = self._missing(leaves)
+        if not missing:
+            yield
+            return
         for leaf in missing:
             _check(leaf)
         stopped = threading.Event()
