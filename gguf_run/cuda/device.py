@@ -200,11 +200,11 @@ class Device(ABC):
     ) -> None:
         """Put a kernel into a stream.
 
-        `arguments` are Buffers, ints, floats and (for structs) bytes, in the order of the kernel's
-        parameters; `shared` is its dynamic shared memory in bytes. `pdl` lets it start before the
-        kernel ahead has ended: it then must call pdl_wait() (ptx.cuh) before it touches what that
-        kernel wrote. Nothing is allocated and nothing waits. Raises DeviceError naming the kernel
-        and what was wrong.
+        `arguments` are Buffers, ints, floats and (for structs) bytes or a TensorMap, in the order
+        of the kernel's parameters; `shared` is its dynamic shared memory in bytes. `pdl` lets it
+        start before the kernel ahead has ended: it then must call pdl_wait() (ptx.cuh) before it
+        touches what that kernel wrote. Nothing is allocated and nothing waits. Raises DeviceError
+        naming the kernel and what was wrong.
         """
         launch = Launch(
             kernel,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gguf_run.cuda.buffer import Buffer
+from gguf_run.cuda.tensor_map import TensorMap
 from gguf_run.errors import DeviceError
 
 
@@ -216,6 +217,8 @@ def _value(kernel: str, parameter: Parameter, argument: Any) -> int | float | by
         if isinstance(argument, float | np.floating):
             return float(argument)
     elif kind is Kind.STRUCT:
+        if isinstance(argument, TensorMap):
+            argument = argument.encoded()
         if isinstance(argument, bytes) and len(argument) == parameter.size:
             return argument
     elif isinstance(argument, int | np.integer | np.bool_):

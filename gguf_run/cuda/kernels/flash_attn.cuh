@@ -64,11 +64,11 @@ struct Tile {
 
 // Heavy tiles first: late tokens see the most keys. A barrier must follow.
 template <int ROWS> __device__ __forceinline__ Tile begin_tile(
-    const Attention& a, int tile, int head_kv, const int* positions, const int* seq_ids, Rows<ROWS>& rows) {
+    const Attention& a, int tile, int head_kv, const int* positions, const int* seq_ids, Rows<ROWS>& rows, int n_threads = blockDim.x) {
   const int group = a.n_head / a.n_head_kv;
   const int first = tile * a.rows_per_tile;
   const Tile t = {first, min(a.rows_per_tile, a.n_tok * group - first), group, head_kv};
-  for (int r = threadIdx.x; r < Rows<ROWS>::N; r += blockDim.x) {
+  for (int r = threadIdx.x % n_threads; r < Rows<ROWS>::N; r += n_threads) {
     rows.sequence[r] = r < t.n ? seq_ids[t.token(r)] : -1;
     rows.last[r] = r < t.n ? positions[t.token(r)] + a.reach : -1;
     if (a.max_bias > 0) rows.slope[r] = alibi_slope(a, t.head(r));

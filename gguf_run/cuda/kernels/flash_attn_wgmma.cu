@@ -1,12 +1,12 @@
 // flash_attn_ext_wgmma: attention (graph.py: flash_attn_ext) of many tokens on the tensor cores of sm_90a
-// q (n_tok, n_head, D_K) f32, k, v paged f16 caches: strides and offsets multiples of 16 bytes; out (n_tok, n_head, D_V) f32;
-// no ALiBi
-// grid = (n_head_kv, tiles, n_split), block = 128 that copy + 256 that multiply, rows_per_tile <= 128
+// q (n_tok, n_head, D_K) f32, its strides and offset multiples of 16 bytes; k_map, v_map paged f16 caches as tables of rows;
+// out (n_tok, n_head, D_V) f32; no ALiBi
+// grid = (n_head_kv, tiles, n_split), block = 128, one of which copies, + 256 that multiply, rows_per_tile <= 128
 // page_size is a multiple of 64; shared memory: `Wide::SHARED`
 //
-// Each of two warpgroups keeps 64 query rows and takes tile after tile of KEYS keys, which the third copies two tiles ahead. Scores
-// of the next tile are multiplied while the weighted sum of this one's values still runs, and the two warpgroups take turns:
-// one multiplies while the other makes weights of its scores. Queries, keys, values and weights are f16, sums f32.
+// Each of two warpgroups keeps 64 query rows and takes tile after tile of KEYS keys, which are copied ahead. Scores of the next tile
+// are multiplied while the weighted sum of this one's values still runs, and the two warpgroups take turns: one multiplies while the
+// other makes weights of its scores. Queries, keys, values and weights are f16, sums f32.
 // tensor-bound
 #include <cuda_fp16.h>
 
@@ -14,23 +14,21 @@
 #include "wgmma.cuh"
 
 template <int D_K_, int D_V_, int KEYS_> struct Wide {
-  static constexpr int D_K = D_K_, D_V = D_V_, KEYS = KEYS_, ROWS = 128, STAGES = 2, COPYING = 128, MULTIPLYING = 256;
+  static constexpr int D_K = D_K_, D_V = D_V_, KEYS = KEYS_, ROWS = 128, COPYING = 128, MULTIPLYING = 256;
   static constexpr int PARTS_K = (D_K + 63) / 64, PARTS_V = (D_V + 63) / 64;  // of 64 columns
   static constexpr int TILE = KEYS * 128, TILE_Q = ROWS * 128;                 // bytes of a part
   static constexpr int SUMS = D_V > 128 ? D_V / 128 : 1, SUM_DIMS = D_V / SUMS;
-  static constexpr int SHARED = PARTS_K * TILE_Q + STAGES * (PARTS_K + PARTS_V) * TILE;
+  static constexpr int STAGES_K = 2, STAGES_V = PARTS_K > PARTS_V ? 2 : 3;
+  static constexpr int SHARED = PARTS_K * TILE_Q + (STAGES_K * PARTS_K + STAGES_V * PARTS_V) * TILE;
 };
 
 // The tiles of K or V in shared memory, and who may use them.
-template <int PARTS, int TILE> struct Ring {
-  static constexpr int STAGES = 2;
+template <int PARTS, int TILE, int N> struct Ring {
+  static constexpr int STAGES = N, BYTES = PARTS * TILE;
   unsigned char* tiles;
   unsigned long long *full, *empty;
-  __device__ __forceinline__ unsigned char* at(int i) const { return tiles + i % STAGES * PARTS * TILE; }
-  __device__ __forceinline__ void wait_full(int i) const {
-    mbarrier_wait(full + i % STAGES, i / STAGES & 1);
-    wgmma_publish();
-  }
+  __device__ __forceinline__ unsigned char* at(int i) const { return tiles + i % STAGES * BYTES; }
+  __device__ __forceinline__ void wait_full(int i) const { mbarrier_wait(full + i % STAGES, i / STAGES & 1); }
   __device__ __forceinline__ void wait_empty(int i) const {
     if (i >= STAGES) mbarrier_wait(empty + i % STAGES, (i / STAGES & 1) ^ 1);
   }
@@ -39,27 +37,31 @@ template <int PARTS, int TILE> struct Ring {
   }
 };
 
-// Keys that a segment's block copies: those outside [begin, end) become zeros.
-template <class S, int D, class R> __device__ __forceinline__ void copy_keys(
-    const R& ring, int i, const Attention& a, const Segment& s, const int* block_table, int head_kv, const unsigned char* source,
-    long long row_bytes, int key0) {
+// One thread starts the copy of a tile's keys; where the segment has none, others stand for them.
+template <int KEYS, class R> __device__ __forceinline__ void copy_keys(
+    const R& ring, int i, const Attention& a, const Segment& s, const int* block_table, int head_kv, const TensorMap& map, int key0) {
   ring.wait_empty(i);
-  const int unit = threadIdx.x % 8, row0 = threadIdx.x / 8;
-  unsigned char* target = ring.at(i) + row0 * 128 + (unit ^ row0 % 8) * 16;
-#pragma unroll 1
-  for (int page = 0; page < S::KEYS; page += 64) {
-    const int first = key0 + page + row0;
-    const unsigned char* from =
-        source + (key_row(a, block_table, s.sequence, head_kv, min(key0 + page, s.end - 1) / 64 * 64) + row0) * row_bytes + unit * 16;
+  unsigned long long* full = ring.full + i % R::STAGES;
+  mbarrier_arrive_expect(full, R::BYTES);
 #pragma unroll
-    for (int part = 0; part < (D + 63) / 64; part++)
+  for (int page = 0; page < KEYS; page += 64) {
+    const int key = max(s.begin / 64, min(key0 + page, s.end - 1) / 64) * 64;
+    const int row = (int)key_row(a, block_table, s.sequence, head_kv, key);
 #pragma unroll
-      for (int r = 0; r < 64; r += 16)
-        if (D % 64 == 0 || part * 8 + unit < D / 8)
-          copy_async<16>(target + part * S::TILE + (page + r) * 128, from + r * row_bytes + part * 128,
-                         first + r >= s.begin && first + r < s.end);
+    for (int part = 0; part < R::BYTES / (KEYS * 128); part++)
+      tensor_copy(ring.at(i) + part * KEYS * 128 + page * 128, map, part * 64, row, full);
   }
-  mbarrier_arrive_behind_copies(ring.full + i % R::STAGES);
+}
+
+// A warpgroup clears values whose keys the segment doesn't have: their weights are zero, but they may be anything, even no numbers.
+template <class S> __device__ __forceinline__ void clear_values(unsigned char* values, const Segment& s, int key0, int barrier) {
+  if (key0 >= s.begin && key0 + S::KEYS <= s.end) return;
+  for (int i = threadIdx.x % 128; i < S::PARTS_V * S::KEYS * 8; i += 128) {
+    const int key = key0 + i / 8 % S::KEYS;
+    if (key < s.begin || key >= s.end) ((uint4*)values)[i] = make_uint4(0, 0, 0, 0);
+  }
+  wgmma_publish();
+  named_barrier(barrier, 128);
 }
 
 // The query rows as f16, zeros beyond the last; the multiplying threads call it.
@@ -99,7 +101,7 @@ template <class S> struct Rows2 {
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < S::D_K / 16; k++)
-      wgmma_nk(score, wgmma_matrix(queries + k / 4 * S::TILE_Q + k % 4 * 32), wgmma_matrix(keys + k / 4 * S::TILE + k % 4 * 32), k > 0);
+      wgmma_nk(score, queries + wgmma_offset(k / 4 * S::TILE_Q + k % 4 * 32), keys + wgmma_offset(k / 4 * S::TILE + k % 4 * 32), k > 0);
     wgmma_commit();
   }
   // Starts the sums of the values that `weight` weighs.
@@ -110,7 +112,7 @@ template <class S> struct Rows2 {
 #pragma unroll
     for (int k = 0; k < S::KEYS / 16; k++)
 #pragma unroll
-      for (int i = 0; i < S::SUMS; i++) wgmma_kn(sum[i], weight[k], wgmma_matrix(values + i * 2 * S::TILE + k * 2048, S::TILE));
+      for (int i = 0; i < S::SUMS; i++) wgmma_kn(sum[i], weight[k], values + wgmma_offset(i * 2 * S::TILE + k * 2048));
     wgmma_commit();
   }
   template <int N> __device__ __forceinline__ void wait_scores() {
@@ -166,50 +168,45 @@ template <class S> struct Rows2 {
 
 template <class S>
 __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
-    const float* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
+    const float* __restrict__ q, const __grid_constant__ TensorMap k_map, const __grid_constant__ TensorMap v_map,
     const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
     const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a) {
   pdl_trigger();  // the merge may come to wait
   extern __shared__ __align__(1024) unsigned char shared[];
   __shared__ Rows<S::ROWS> rows;
-  __shared__ unsigned long long barriers[4 * S::STAGES];
-  const Ring<S::PARTS_K, S::TILE> keys = {shared + S::PARTS_K * S::TILE_Q, barriers, barriers + S::STAGES};
-  const Ring<S::PARTS_V, S::TILE> values = {keys.tiles + S::STAGES * S::PARTS_K * S::TILE, barriers + 2 * S::STAGES, barriers + 3 * S::STAGES};
+  __shared__ unsigned long long barriers[2 * (S::STAGES_K + S::STAGES_V)];
+  const Ring<S::PARTS_K, S::TILE, S::STAGES_K> keys = {shared + S::PARTS_K * S::TILE_Q, barriers, barriers + S::STAGES_K};
+  const Ring<S::PARTS_V, S::TILE, S::STAGES_V> values = {
+      keys.tiles + S::STAGES_K * S::PARTS_K * S::TILE, barriers + 2 * S::STAGES_K, barriers + 2 * S::STAGES_K + S::STAGES_V};
   const Tile t = begin_tile(a, gridDim.y - 1 - blockIdx.y, blockIdx.x, positions, seq_ids, rows);
   if (threadIdx.x == 0) {
-    for (int i = 0; i < S::STAGES; i++) {
-      mbarrier_init(keys.full + i, S::COPYING), mbarrier_init(keys.empty + i, S::MULTIPLYING / 32);
-      mbarrier_init(values.full + i, S::COPYING), mbarrier_init(values.empty + i, S::MULTIPLYING / 32);
-    }
+    for (int i = 0; i < S::STAGES_K; i++) mbarrier_init(keys.full + i, 1), mbarrier_init(keys.empty + i, S::MULTIPLYING / 32);
+    for (int i = 0; i < S::STAGES_V; i++) mbarrier_init(values.full + i, 1), mbarrier_init(values.empty + i, S::MULTIPLYING / 32);
     mbarrier_fence();
   }
   __syncthreads();
 
   if (threadIdx.x < S::COPYING) {
-    fewer_registers<56>();
+    fewer_registers<40>();
     int n = 0;
-    for (int first = 0; first < t.n;) {
-      const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
-      const KeyTiles tiles = key_tiles(a, s, S::KEYS);
-      for (int tile = tiles.first; tile <= tiles.end; tile++, n++) {
-        if (tile < tiles.end) {
-          copy_keys<S, S::D_K>(keys, n, a, s, block_table, t.head_kv, k, a.k_row_bytes, tile * S::KEYS);
+    if (threadIdx.x < 32)
+      for (int first = 0; first < t.n;) {
+        const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
+        const KeyTiles tiles = key_tiles(a, s, S::KEYS);
+        for (int tile = tiles.first; threadIdx.x == 0 && tile <= tiles.end; tile++, n++) {
+          if (tile < tiles.end) copy_keys<S::KEYS>(keys, n, a, s, block_table, t.head_kv, k_map, tile * S::KEYS);
+          if (tile > tiles.first) copy_keys<S::KEYS>(values, n - 1, a, s, block_table, t.head_kv, v_map, (tile - 1) * S::KEYS);
         }
-        if (tile > tiles.first) {
-          copy_keys<S, S::D_V>(values, n - 1, a, s, block_table, t.head_kv, v, a.v_row_bytes, (tile - 1) * S::KEYS);
-        }
+        n -= 1;
+        first = s.end_row;
       }
-      n -= 1;
-      first = s.end_row;
-    }
-    copy_async_wait<0>();
   } else {
-    more_registers<224>();
-    const int lane = threadIdx.x % 32, group = threadIdx.x / 128 - 1, row0 = (threadIdx.x / 32 - 4) * 16 + lane / 4;
+    more_registers<232>();
+    const int lane = threadIdx.x % 32, group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, row0 = (threadIdx.x / 32 - 4) * 16 + lane / 4;
     load_queries<S>(shared, q, a, t);
     wgmma_publish();
     named_barrier(1, S::MULTIPLYING);
-    const unsigned queries = shared_address(shared) + group * 64 * 128;
+    const unsigned queries = (unsigned)wgmma_matrix(shared_address(shared) + group * 64 * 128);
     if (group == 1) named_arrive(2, S::MULTIPLYING);
     // Scores in units of log2 are scale q.k, and with a softcap, as in cap_score, cap tanh(...).
     const float scale = a.softcap > 0 ? 1 : a.scale * LOG2_E, cap = a.softcap * LOG2_E, steep = 2 * LOG2_E * query_scale(a);
@@ -247,15 +244,16 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
         float shrink[2];
         keys.wait_full(n);
         if (tile == tiles.first) {
-          x.multiply_keys(queries, shared_address(keys.at(n)));
+          x.multiply_keys(queries, (unsigned)wgmma_matrix(shared_address(keys.at(n))));
           x.template wait_scores<0>();
           keys.release(n);
           weigh(tile, shrink);
         } else {
           named_barrier(2 + group, S::MULTIPLYING);
-          x.multiply_keys(queries, shared_address(keys.at(n)));
+          x.multiply_keys(queries, (unsigned)wgmma_matrix(shared_address(keys.at(n))));
           values.wait_full(n - 1);
-          x.add_values(shared_address(values.at(n - 1)));
+          clear_values<S>(values.at(n - 1), s, (tile - 1) * S::KEYS, 4 + group);
+          x.add_values((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
           named_arrive(3 - group, S::MULTIPLYING);
           x.template wait_scores<1>();
           keys.release(n);
@@ -269,7 +267,8 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
       }
       if (tiles.first < tiles.end) {
         values.wait_full(n - 1);
-        x.add_values(shared_address(values.at(n - 1)));
+        clear_values<S>(values.at(n - 1), s, (tiles.end - 1) * S::KEYS, 4 + group);
+        x.add_values((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
         x.wait_sums();
         values.release(n - 1);
       }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.flash_attn_mma import Fit, fits
-from gguf_run.cuda.ops.flash_attn_wgmma import Wide, wide_for
+from gguf_run.cuda.ops.flash_attn_wgmma import Wide, tensor_map, wide_for
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
 from gguf_run.graph import AttentionParams, Tensor
 from gguf_run.plan import Step
@@ -168,7 +168,7 @@ def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None
             grid=(k.shape[1], c.n_tile, c.n_split),
             block=c.wide.threads,
             shared=c.wide.shared,
-            args=arguments,
+            args=[arguments[0], *(tensor_map(low, c) for c in (k, v)), *arguments[3:]],
         )
         return
     types = [list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)]

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 from gguf_run.cuda.capabilities import full_arch
 from gguf_run.cuda.device import Device
-from gguf_run.cuda.lowering import kernel_module
+from gguf_run.cuda.lowering import Lowering, kernel_module
 from gguf_run.cuda.source import KernelSource
+from gguf_run.cuda.tensor_map import TensorMap
 from gguf_run.graph import F16, AttentionParams, Tensor
 
 CAPABILITY = 90
 """Its instructions (wgmma, setmaxnreg) are those of one architecture; the emulator has none."""
-STAGES, PAGE_PART = 2, 64
+PAGE_PART = 64
 LEAST_ROWS = 128
 """Packed rows a KV head; with fewer, tiles of half the height waste less."""
 
@@ -42,7 +43,9 @@ class Wide:
     def shared(self) -> int:
         """Bytes of shared memory: queries, and keys and values in parts of 64 columns."""
         parts_k, parts_v = -(-self.d_k // 64), -(-self.d_v // 64)
-        return 128 * (self.rows * parts_k + STAGES * self.keys * (parts_k + parts_v))
+        stages_k, stages_v = 2, 2 if parts_k > parts_v else 3
+        keys_and_values = self.keys * (stages_k * parts_k + stages_v * parts_v)
+        return 128 * (self.rows * parts_k + keys_and_values)
 
 
 WIDE = (
@@ -69,6 +72,13 @@ def wide_for(device: Device, t: Tensor, n_packed: int) -> Wide | None:
     if not k.dtype is v.dtype is F16 or k.shape[2] % PAGE_PART or not _is_aligned(q, k, v):
         return None
     return next((w for w in WIDE if (w.d_k, w.d_v) == (k.shape[3], v.shape[3])), None)
+
+
+def tensor_map(low: Lowering, cache: Tensor) -> TensorMap:
+    """The rows of a cache, which are copied by parts of pages."""
+    n_page, n_head, page, d = cache.shape
+    row_bytes = cache.dtype.row_bytes(cache.strides[2])
+    return TensorMap(low.at(cache), n_page * n_head * page, d, row_bytes, PAGE_PART)
 
 
 def _is_aligned(q: Tensor, k: Tensor, v: Tensor) -> bool:
