@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 from device_contract import put
@@ -12,6 +14,7 @@ from gguf_run.cuda.ops.flash_attn import choose
 from gguf_run.cuda.ops.flash_attn_mma import INSTANCES
 from gguf_run.cuda.ops.rope import rope_struct
 from gguf_run.cuda.ops.set_rows import MODULES, cache_struct
+from gguf_run.cuda.planning import Gpu
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
 from gguf_run.kv_cache import PAGE_SIZE, pages_for
@@ -25,6 +28,7 @@ def attention(
     heads: tuple[int, int] = (32, 8),
     size: int = 128,
     dtype: str = "F16",
+    max_bias: float = 0.0,
 ) -> Tensor:
     g = Graph()
     shape = (8, heads[1], PAGE_SIZE, size)
@@ -32,7 +36,7 @@ def attention(
     q = g.input("q", (n_tok, heads[0], size), F32)
     inputs = [g.input(name, (n_tok,)) for name in ("positions", "seq_ids")]
     table = g.input("block_table", (n_seq, pages_for(n_ctx)))
-    return g.flash_attn_ext(q, k, v, *inputs, table, AttentionParams(1.0))
+    return g.flash_attn_ext(q, k, v, *inputs, table, AttentionParams(1.0, max_bias=max_bias))
 
 
 def n_block(device: Device, t: Tensor) -> int:
@@ -90,6 +94,42 @@ def test_usual_heads_run_on_tensor_cores_everywhere(
 def test_f32_caches_and_unusual_heads_run_in_f32(h200: Device) -> None:
     assert choose(h200, attention(dtype="F32")).fit is None
     assert choose(h200, attention(size=40)).fit is None
+
+
+@pytest.fixture(scope="module")
+def hopper() -> Device:
+    return cast(Device, Gpu.typical(90))
+
+
+@pytest.mark.parametrize("size", [64, 96, 128, 256])
+def test_prompts_on_hopper_have_a_kernel_of_their_own(hopper: Device, size: int) -> None:
+    for n_tok in (32, 500, 4000):
+        wide = choose(hopper, attention(n_tok, size=size)).wide
+        assert wide is not None
+        assert wide.d_k == size
+
+
+@pytest.mark.parametrize(
+    "t",
+    [
+        attention(1),
+        attention(200, 200),
+        attention(31),
+        attention(500, dtype="Q8_0"),
+        attention(500, size=80),
+        attention(500, max_bias=8.0),
+    ],
+    ids=["one token", "a token of each", "few", "Q8_0", "80", "slopes"],
+)
+def test_the_rest_runs_there_as_elsewhere(hopper: Device, t: Tensor) -> None:
+    choice = choose(hopper, t)
+    assert choice.wide is None
+    assert choice.fit is not None
+
+
+@pytest.mark.parametrize("capability", [89, 100, 120])
+def test_other_gpus_lack_that_kernel(capability: int) -> None:
+    assert choose(cast(Device, Gpu.typical(capability)), attention(500)).wide is None
 
 
 def test_every_instance_is_one_that_some_device_can_run(h200: Device) -> None:

@@ -2,7 +2,7 @@
 // q (n_tok, n_head, D_K) f32, its strides and offset multiples of 16 bytes; k_map, v_map paged f16 caches as tables of rows;
 // out (n_tok, n_head, D_V) f32; no ALiBi
 // grid = (n_head_kv, tiles, n_split), block = 128, one of which copies, + 256 that multiply, rows_per_tile <= 128
-// page_size is a multiple of 64; shared memory: `Wide::SHARED`
+// page_size is PAGE; shared memory: `Wide::SHARED`
 //
 // Each of two warpgroups keeps 64 query rows and takes tile after tile of KEYS keys, which are copied ahead. Scores of the next tile
 // are multiplied while the weighted sum of this one's values still runs, and the two warpgroups take turns: one multiplies while the
@@ -13,12 +13,15 @@
 #include "flash_attn.cuh"
 #include "wgmma.cuh"
 
+constexpr int PAGE = 64;  // keys
+
 template <int D_K_, int D_V_, int KEYS_> struct Wide {
   static constexpr int D_K = D_K_, D_V = D_V_, KEYS = KEYS_, ROWS = 128, COPYING = 128, MULTIPLYING = 256;
+  static constexpr int SOONER = KEYS / 2;  // keys of a tile whose weights are made while sums are still multiplied
   static constexpr int PARTS_K = (D_K + 63) / 64, PARTS_V = (D_V + 63) / 64;  // of 64 columns
   static constexpr int TILE = KEYS * 128, TILE_Q = ROWS * 128;                 // bytes of a part
   static constexpr int SUMS = D_V > 128 ? D_V / 128 : 1, SUM_DIMS = D_V / SUMS;
-  static constexpr int STAGES_K = 2, STAGES_V = PARTS_K > PARTS_V ? 2 : 3;
+  static constexpr int STAGES_K = 2, STAGES_V = PARTS_K * TILE_Q + (2 * PARTS_K + 3 * PARTS_V) * TILE > 200 << 10 ? 2 : 3;
   static constexpr int SHARED = PARTS_K * TILE_Q + (STAGES_K * PARTS_K + STAGES_V * PARTS_V) * TILE;
 };
 
@@ -37,20 +40,37 @@ template <int PARTS, int TILE, int N> struct Ring {
   }
 };
 
-// One thread starts the copy of a tile's keys; where the segment has none, others stand for them.
-template <int KEYS, class R> __device__ __forceinline__ void copy_keys(
-    const R& ring, int i, const Attention& a, const Segment& s, const int* block_table, int head_kv, const TensorMap& map, int key0) {
+// One thread starts the copy of a tile: its pages, which begin at these rows of the table.
+template <int PAGES, class R> __device__ __forceinline__ void copy_tile(const R& ring, int i, const TensorMap& map, const int (&rows)[PAGES]) {
   ring.wait_empty(i);
   unsigned long long* full = ring.full + i % R::STAGES;
   mbarrier_arrive_expect(full, R::BYTES);
 #pragma unroll
-  for (int page = 0; page < KEYS; page += 64) {
-    const int key = max(s.begin / 64, min(key0 + page, s.end - 1) / 64) * 64;
-    const int row = (int)key_row(a, block_table, s.sequence, head_kv, key);
+  for (int page = 0; page < PAGES; page++)
 #pragma unroll
-    for (int part = 0; part < R::BYTES / (KEYS * 128); part++)
-      tensor_copy(ring.at(i) + part * KEYS * 128 + page * 128, map, part * 64, row, full);
+    for (int part = 0; part < R::BYTES / (PAGES * PAGE * 128); part++)
+      tensor_copy(ring.at(i) + (part * PAGES + page) * PAGE * 128, map, part * 64, rows[page], full);
+}
+
+// One thread starts the copies of a block's share of a segment, tile `n` and those behind it; where a tile has pages that the segment
+// has not, others stand for them.
+template <class S, class K, class V> __device__ __forceinline__ void copy_segment(
+    const K& keys, const V& values, int& n, const Attention& a, const Segment& s, const KeyTiles& tiles, const int* block_table,
+    int head_kv, const TensorMap& k_map, const TensorMap& v_map) {
+  constexpr int PAGES = S::KEYS / PAGE;
+  int rows[PAGES] = {}, before[PAGES];
+  for (int tile = tiles.first; tile <= tiles.end; tile++, n++) {
+#pragma unroll
+    for (int page = 0; page < PAGES; page++) {
+      before[page] = rows[page];
+      const int seen = max(s.begin / PAGE, min(tile * PAGES + page, (s.end - 1) / PAGE));
+      rows[page] = (block_table[(long long)s.sequence * a.n_page_max + seen] * a.n_head_kv + head_kv) * PAGE;
+      asm volatile("" : "+r"(rows[page]));  // looked up before the wait
+    }
+    if (tile < tiles.end) copy_tile(keys, n, k_map, rows);
+    if (tile > tiles.first) copy_tile(values, n - 1, v_map, before);
   }
+  n -= 1;
 }
 
 // A warpgroup clears values whose keys the segment doesn't have: their weights are zero, but they may be anything, even no numbers.
@@ -64,21 +84,22 @@ template <class S> __device__ __forceinline__ void clear_values(unsigned char* v
   named_barrier(barrier, 128);
 }
 
-// The query rows as f16, zeros beyond the last; the multiplying threads call it.
+// The query rows as f16; the multiplying threads call it.
 template <class S> __device__ __forceinline__ void load_queries(unsigned char* target, const float* q, const Attention& a, const Tile& t) {
   constexpr int UNITS = S::D_K / 8;
-#pragma unroll 4
+#pragma unroll 8
   for (int i = threadIdx.x - S::COPYING; i < S::ROWS * UNITS; i += S::MULTIPLYING) {
     const int row = i / UNITS, unit = i % UNITS;
-    float4 x = make_float4(0, 0, 0, 0), y = x;
-    if (row < t.n) {
-      const float4* source = (const float4*)(q + t.token(row) * a.q_stride_tok + t.head(row) * a.q_stride_head + unit * 8);
-      x = source[0], y = source[1];
-    }
+    const int p = min(row, t.n - 1);  // rows beyond the last are nobody's
+    const float4* source = (const float4*)(q + t.token(p) * a.q_stride_tok + t.head(p) * a.q_stride_head + unit * 8);
+    const float4 x = source[0], y = source[1];
     const __half2 h[4] = {__floats2half2_rn(x.x, x.y), __floats2half2_rn(x.z, x.w), __floats2half2_rn(y.x, y.y), __floats2half2_rn(y.z, y.w)};
     *(uint4*)(target + unit / 8 * S::TILE_Q + row * 128 + ((unit ^ row) & 7) * 16) = *(const uint4*)h;
   }
 }
+
+// What all lanes of a warp have alike, so that the compiler knows.
+__device__ __forceinline__ unsigned uniform(unsigned x) { return __shfl_sync(~0u, x, 0); }
 
 // 2^x; results below 2^-126 are zero.
 __device__ __forceinline__ float power_of_two(float x) {
@@ -95,10 +116,15 @@ template <class S> struct Rows2 {
 
   __device__ __forceinline__ Rows2() : m{negative_infinity(), negative_infinity()}, l{0, 0}, sum{} {}
 
+  // Before what is multiplied next; no register that takes part is touched until it is waited for.
+  __device__ __forceinline__ void begin() {
+    wgmma_hold(score);
+#pragma unroll
+    for (int i = 0; i < S::SUMS; i++) wgmma_hold(sum[i]);
+    wgmma_fence();
+  }
   // Starts q k.
   __device__ __forceinline__ void multiply_keys(unsigned queries, unsigned keys) {
-    wgmma_hold(score);
-    wgmma_fence();
 #pragma unroll
     for (int k = 0; k < S::D_K / 16; k++)
       wgmma_nk(score, queries + wgmma_offset(k / 4 * S::TILE_Q + k % 4 * 32), keys + wgmma_offset(k / 4 * S::TILE + k % 4 * 32), k > 0);
@@ -106,9 +132,6 @@ template <class S> struct Rows2 {
   }
   // Starts the sums of the values that `weight` weighs.
   __device__ __forceinline__ void add_values(unsigned values) {
-#pragma unroll
-    for (int i = 0; i < S::SUMS; i++) wgmma_hold(sum[i]);
-    wgmma_fence();
 #pragma unroll
     for (int k = 0; k < S::KEYS / 16; k++)
 #pragma unroll
@@ -124,27 +147,34 @@ template <class S> struct Rows2 {
 #pragma unroll
     for (int i = 0; i < S::SUMS; i++) wgmma_hold(sum[i]);
   }
-  // Scores become weights 2^(scale (score - m)); what the sums so far must be multiplied by.
-  __device__ __forceinline__ void weigh(float scale, float (&shrink)[2]) {
+  // The largest scores; what the sums so far must be multiplied by.
+  __device__ __forceinline__ void find_top(float scale, float (&base)[2], float (&shrink)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       float top = m[r];
 #pragma unroll
       for (int n = 0; n < S::KEYS / 8; n++) top = fmaxf(top, fmaxf(score[4 * n + 2 * r], score[4 * n + 2 * r + 1]));
       top = warp_max<4>(top);
-      const float base = top == negative_infinity() ? 0 : top * scale;
-      shrink[r] = power_of_two(m[r] * scale - base);
+      base[r] = top == negative_infinity() ? 0 : top * scale;
+      shrink[r] = power_of_two(m[r] * scale - base[r]);
       m[r] = top;
-      float total = 0;
-#pragma unroll
-      for (int n = 0; n < S::KEYS / 8; n++)
-#pragma unroll
-        for (int e = 2 * r; e < 2 * r + 2; e++) total += score[4 * n + e] = power_of_two(score[4 * n + e] * scale - base);
-      l[r] = l[r] * shrink[r] + total;
+      l[r] *= shrink[r];
     }
   }
-  // Weights are made before what follows, which the compiler would like to do first: a store that depends on all of them, and never
-  // happens, since no sum of weights is negative.
+  // Scores of keys FROM to TO become weights 2^(scale (score - m)).
+  template <int FROM, int TO> __device__ __forceinline__ void weigh(float scale, const float (&base)[2]) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float total = 0;
+#pragma unroll
+      for (int n = FROM / 8; n < TO / 8; n++)
+#pragma unroll
+        for (int e = 2 * r; e < 2 * r + 2; e++) total += score[4 * n + e] = power_of_two(score[4 * n + e] * scale - base[r]);
+      l[r] += total;
+    }
+  }
+  // The weights so far are made before what follows, which the compiler would like to do first: a store that depends on all of them,
+  // and never happens, since no sum of weights is negative.
   __device__ __forceinline__ void have_weights(unsigned char* anywhere) const {
     asm volatile("{\n.reg .pred p;\nsetp.lt.f32 p, %0, 0f00000000;\n@p st.volatile.shared.f32 [%1], %0;\n}" ::"f"(l[0] + l[1]),
                  "r"(shared_address(anywhere)) : "memory");
@@ -193,11 +223,8 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
       for (int first = 0; first < t.n;) {
         const Segment s = segment_at(a, t, positions, seq_ids, rows, first);
         const KeyTiles tiles = key_tiles(a, s, S::KEYS);
-        for (int tile = tiles.first; threadIdx.x == 0 && tile <= tiles.end; tile++, n++) {
-          if (tile < tiles.end) copy_keys<S::KEYS>(keys, n, a, s, block_table, t.head_kv, k_map, tile * S::KEYS);
-          if (tile > tiles.first) copy_keys<S::KEYS>(values, n - 1, a, s, block_table, t.head_kv, v_map, (tile - 1) * S::KEYS);
-        }
-        n -= 1;
+        if (threadIdx.x == 0 && tiles.first < tiles.end)
+          copy_segment<S>(keys, values, n, a, s, tiles, block_table, t.head_kv, k_map, v_map);
         first = s.end_row;
       }
   } else {
@@ -225,7 +252,7 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
       }
       const bool alone = first == 0 && s.end_row >= t.n;
       const int open_end = alone ? min(s.lowest + 1, s.end) : 0, open_begin = first_key(a, s.highest);
-      auto weigh = [&](int tile, float (&shrink)[2]) {
+      auto mask = [&](int tile) {
         const int key0 = tile * S::KEYS;
         if (a.softcap > 0) {
 #pragma unroll
@@ -238,36 +265,46 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
             if (key < from[r] || key > to[r]) x.score[i] = negative_infinity();
           }
         }
-        x.weigh(scale, shrink);
       };
       for (int tile = tiles.first; tile < tiles.end; tile++, n++) {
-        float shrink[2];
+        float base[2], shrink[2];
         keys.wait_full(n);
+        const unsigned keys_at = uniform((unsigned)wgmma_matrix(shared_address(keys.at(n))));
         if (tile == tiles.first) {
-          x.multiply_keys(queries, (unsigned)wgmma_matrix(shared_address(keys.at(n))));
+          x.begin();
+          x.multiply_keys(queries, keys_at);
           x.template wait_scores<0>();
           keys.release(n);
-          weigh(tile, shrink);
+          mask(tile);
+          x.find_top(scale, base, shrink);
+          x.template weigh<0, S::SOONER>(scale, base);
         } else {
-          named_barrier(2 + group, S::MULTIPLYING);
-          x.multiply_keys(queries, (unsigned)wgmma_matrix(shared_address(keys.at(n))));
           values.wait_full(n - 1);
           clear_values<S>(values.at(n - 1), s, (tile - 1) * S::KEYS, 4 + group);
-          x.add_values((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
+          const unsigned values_at = uniform((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
+          named_barrier(2 + group, S::MULTIPLYING);
+          x.begin();
+          x.multiply_keys(queries, keys_at);
+          x.add_values(values_at);
           named_arrive(3 - group, S::MULTIPLYING);
           x.template wait_scores<1>();
           keys.release(n);
-          weigh(tile, shrink);
+          mask(tile);
+          x.find_top(scale, base, shrink);
+          x.template weigh<0, S::SOONER>(scale, base);
           x.have_weights(shared);
           x.wait_sums();
           values.release(n - 1);
         }
+        // While the last weights are made, what hangs on the sums.
+        x.template weigh<S::SOONER, S::KEYS>(scale, base);
         x.shrink_sums(shrink);
         x.pack_weights();
       }
       if (tiles.first < tiles.end) {
         values.wait_full(n - 1);
         clear_values<S>(values.at(n - 1), s, (tiles.end - 1) * S::KEYS, 4 + group);
+        x.begin();
         x.add_values((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
         x.wait_sums();
         values.release(n - 1);

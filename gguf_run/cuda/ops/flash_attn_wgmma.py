@@ -15,6 +15,8 @@ from gguf_run.graph import F16, AttentionParams, Tensor
 CAPABILITY = 90
 """Its instructions (wgmma, setmaxnreg) are those of one architecture; the emulator has none."""
 PAGE_PART = 64
+MOST_SHARED = 200 << 10
+"""Bytes of shared memory with which a third tile of values is kept."""
 LEAST_ROWS = 128
 """Packed rows a KV head; with fewer, tiles of half the height waste less."""
 
@@ -43,9 +45,9 @@ class Wide:
     def shared(self) -> int:
         """Bytes of shared memory: queries, and keys and values in parts of 64 columns."""
         parts_k, parts_v = -(-self.d_k // 64), -(-self.d_v // 64)
-        stages_k, stages_v = 2, 2 if parts_k > parts_v else 3
-        keys_and_values = self.keys * (stages_k * parts_k + stages_v * parts_v)
-        return 128 * (self.rows * parts_k + keys_and_values)
+        queries, keys, values = self.rows * parts_k, 2 * self.keys * parts_k, self.keys * parts_v
+        wanted = 128 * (queries + keys + 3 * values)
+        return wanted if wanted <= MOST_SHARED else wanted - 128 * values
 
 
 WIDE = (
@@ -69,7 +71,7 @@ def wide_for(device: Device, t: Tensor, n_packed: int) -> Wide | None:
     assert isinstance(params, AttentionParams)
     if device.arch != full_arch(CAPABILITY) or n_packed < LEAST_ROWS or params.max_bias > 0:
         return None
-    if not k.dtype is v.dtype is F16 or k.shape[2] % PAGE_PART or not _is_aligned(q, k, v):
+    if not k.dtype is v.dtype is F16 or k.shape[2] != PAGE_PART or not _is_aligned(q, k, v):
         return None
     return next((w for w in WIDE if (w.d_k, w.d_v) == (k.shape[3], v.shape[3])), None)
 
