@@ -54,6 +54,7 @@ class CupyDevice(Device):
     """
 
     main: CupyStream
+    compiles_shapes = True
 
     def __init__(
         self,

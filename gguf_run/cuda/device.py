@@ -95,7 +95,8 @@ class Device(ABC):
 
     `arch` is the compiler's name of the architecture ("sm_90a", or "emulated"), `capability` its
     number (90), `n_sm` the multiprocessors, `max_shared` the most shared memory of a block in
-    bytes. With `debug` it waits after each launch, so that a failure names its kernel.
+    bytes. With `debug` it waits after each launch, so that a failure names its kernel. Where it
+    `compiles_shapes`, kernels may be compiled for the sizes of one model.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Device(ABC):
     n_sm: int
     max_shared: int
     debug: bool = False
+    compiles_shapes: bool = False
     main: Stream
 
     # -- memory ------------------------------------------------------------------------------------

@@ -68,8 +68,18 @@ def compile_all(
     if capability not in ALL:
         known = ", ".join(f"sm_{c}" for c in sorted(ALL))
         raise DeviceError(f"sm_{capability}: expected one of {known}")
+    return compiled_facts(nvrtc, arch, list(batches(capability)), cache, progress)
+
+
+def compiled_facts(
+    nvrtc: Nvrtc,
+    arch: str,
+    sources: Sequence[KernelSource],
+    cache: FileCache,
+    progress: Progress | None = None,
+) -> list[KernelFacts]:
+    """What the kernels of `sources` take, compiled for `arch`."""
     facts = []
-    sources = list(batches(capability))
     for cubin in KernelCompiler(nvrtc, cache).cubins(sources, arch, progress):
         resources = kernel_resources(cubin.image)
         for name, symbol in cubin.symbols.items():

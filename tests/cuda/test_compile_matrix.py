@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 
 import pytest
@@ -11,8 +12,15 @@ from launches import launches
 
 from gguf_run.cuda.cache import FileCache
 from gguf_run.cuda.capabilities import SHARED_BYTES
-from gguf_run.cuda.kernel_list import CAPABILITIES, KernelFacts, compile_all, format_kernels
+from gguf_run.cuda.kernel_list import (
+    CAPABILITIES,
+    KernelFacts,
+    compile_all,
+    compiled_facts,
+    format_kernels,
+)
 from gguf_run.cuda.nvrtc import Nvrtc, find_nvrtc
+from gguf_run.cuda.ops.stream_mul_mat import for_one_shape
 from gguf_run.errors import DeviceError
 
 
@@ -32,6 +40,16 @@ def test_every_kernel_compiles_without_spills(nvrtc: Nvrtc, capability: int) -> 
     table = format_kernels(facts)
     assert all(f.kernel in table for f in facts)
     _check_launches(capability, facts)
+
+
+@pytest.mark.parametrize("capability", [90, 120], ids="sm_{}".format)
+def test_kernels_for_one_shape_compile_without_spills(nvrtc: Nvrtc, capability: int) -> None:
+    shapes = product(("Q4_0", "Q8_0", "Q4_K", "BF16"), (True, False), ((1024, 1), (14336, 4)))
+    sources = [for_one_shape(name, 2, norm, *shape) for name, norm, shape in shapes]
+    arch = nvrtc.arch(capability)
+    facts = compiled_facts(nvrtc, arch, sources, FileCache(KERNEL_CACHE))
+    assert len(facts) == len(sources)
+    assert not [f"{f.kernel}: {'; '.join(f.faults)}" for f in facts if f.faults]
 
 
 def _check_launches(capability: int, facts: Sequence[KernelFacts]) -> None:

@@ -9,6 +9,8 @@
 // grid = any; block = 32 * WARPS threads (+ 32 that copy, where BULK); shared memory: see ops/stream_mul_mat.py
 // A block has an even share of all rows, in tiles of WARPS * ROWS / k_split rows; k_split neighbouring warps share ROWS
 // rows. LOADS: activations are read in rounds of LOADS float4 a thread, all of a round before the first is used.
+// N_CHUNK, K_SPLIT: n_chunk and k_split, where the kernel is compiled for one shape: its loops are then unrolled, and it reads in
+// rounds that fit n_in (Qwen3-0.6B on an H200: a step takes 17% less); else 0.
 // BULK (sm_90): a producer warp copies tiles to `n_stage` stages of shared memory, `in_flight` <= n_stage tiles at a time:
 // more would only delay the activations, which queue behind them. Else each warp loads one chunk of its rows ahead.
 // memory-bound. The factor of the norm is one number, so x * norm is quantised before the sum of squares is known.
@@ -152,10 +154,11 @@ __device__ __forceinline__ void produce(const Units& units, int most, uint8_t* s
   }
 }
 
-template <class Q, int WARPS, int ROWS>
-__device__ __forceinline__ void from_stages(const Units& units, int n_chunk, const typename Product<Q>::X& x, float* part, const uint8_t* stages,
-                                            int stage_bytes, Stages& s, int n_stage, const Share<WARPS, ROWS>& share) {
+template <class Q, int WARPS, int ROWS, int N_CHUNK>
+__device__ __forceinline__ void from_stages(const Units& units, int n_chunk, int k_split, const typename Product<Q>::X& x, float* part,
+                                            const uint8_t* stages, int stage_bytes, Stages& s, int n_stage, const Share<WARPS, ROWS>& share) {
   const int n_block = Product<Q>::n_block(n_chunk), n_piece = n_chunk * (32 / Product<Q>::WIDTH), n_unit = units.end - units.begin;
+  const int n_round = (n_piece + 32 * k_split - 1) / (32 * k_split);
   Ring ring = {n_stage, 0, 0};
   for (int unit = 0; unit < n_unit;) {
     mbarrier_wait(s.full + ring.at, ring.parity);
@@ -165,7 +168,10 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
 #pragma unroll
     for (int r = 0; r < ROWS; r++) rows[r] = base + min(share.row(r), last) * units.row_bytes;
     float sum[ROWS] = {};
-    for (int c = share.slice * 32 + share.lane; c < n_piece; c += 32 * share.k_split) {
+#pragma unroll (N_CHUNK ? (Q::FINE ? 1 : 4) : 1)
+    for (int i = 0; i < n_round; i++) {
+      const int c = (share.slice + i * k_split) * 32 + share.lane;
+      if (c >= n_piece) break;
       typename Q::Raw raw[ROWS];
 #pragma unroll
       for (int r = 0; r < ROWS; r++) raw[r] = Q::load(Staged{rows[r]}, n_block, c);
@@ -194,14 +200,21 @@ constexpr int PER_SM = BULK && sizeof(typename Q::Raw) * ROWS <= 128 ? (Q::FINE 
                        : sizeof(typename Q::Raw) * ROWS <= 64       ? 2
                                                                     : 1;
 
-template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK>
+// Float4 that a thread reads at once: in as many rounds as LOADS takes, but no more than each of these needs.
+template <int THREADS, int LOADS, int N_CHUNK> __host__ __device__ constexpr int round_loads() {
+  const int needed = (N_CHUNK * 8 + THREADS - 1) / THREADS, n_round = (needed + LOADS - 1) / LOADS;
+  return N_CHUNK ? (needed + n_round - 1) / n_round : LOADS;
+}
+
+template <class Q, int WARPS, int ROWS, int LOADS, bool NORM, bool BULK, int N_CHUNK, int K_SPLIT>
 __global__ void __launch_bounds__(WARPS * 32 + (BULK ? 32 : 0), (PER_SM<Q, ROWS, BULK>))
-stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, float eps, int n_chunk, const uint8_t* __restrict__ w0,
+stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, float eps, int n_chunk_given, const uint8_t* __restrict__ w0,
                const uint8_t* __restrict__ w1, const uint8_t* __restrict__ w2, const float* __restrict__ add0,
                const float* __restrict__ add1, const float* __restrict__ add2, const float* __restrict__ residual,
-               float* __restrict__ y0, float* __restrict__ y1, float* __restrict__ y2, int n0, int n1, int n2, int glu, int k_split,
+               float* __restrict__ y0, float* __restrict__ y1, float* __restrict__ y2, int n0, int n1, int n2, int glu, int k_split_given,
                int n_stage, int in_flight, int trigger) {
   constexpr int THREADS = WARPS * 32;
+  const int n_chunk = N_CHUNK ? N_CHUNK : n_chunk_given, k_split = K_SPLIT ? K_SPLIT : k_split_given;
   extern __shared__ __align__(128) uint8_t shared[];
   __shared__ float squares[WARPS];
   const bool gated = glu >= 0;
@@ -235,7 +248,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   const Share<WARPS, ROWS> share(k_split);
   typename Q::Raw next[ROWS];
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, true);
-  Prologue<WARPS, LOADS, NORM, typename Product<Q>::X> prologue;
+  Prologue<WARPS, round_loads<THREADS, LOADS, N_CHUNK>(), NORM, typename Product<Q>::X> prologue;
   prologue.prefetch(norm, n_chunk * 8);
   if (!BULK && trigger == COPIED) pdl_trigger();
   pdl_wait();
@@ -258,7 +271,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
     factor = rsqrtf(total / (n_chunk * 32) + eps);
   }
 #if __CUDA_ARCH__ >= 900
-  if (BULK) from_stages<Q, WARPS, ROWS>(units, n_chunk, activations, part, shared, stage_bytes, stages, n_stage, share);
+  if (BULK) from_stages<Q, WARPS, ROWS, N_CHUNK>(units, n_chunk, k_split, activations, part, shared, stage_bytes, stages, n_stage, share);
 #endif
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, k_split, part, next, share, false);
   named_barrier(1, THREADS);

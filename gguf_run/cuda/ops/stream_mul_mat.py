@@ -11,7 +11,8 @@ from gguf_run.cuda import tuning
 from gguf_run.cuda.activations import form_of_few
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import LAYOUTS
-from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
+from gguf_run.cuda.lowering import KERNELS, Lowering, accepts, kernel_module, lowering
+from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.tuning import BULK, GENERIC
 from gguf_run.cuda.weights import resident_bytes
 from gguf_run.graph import F32, GLU_OPS, Kind, NormParams, Tensor
@@ -30,9 +31,18 @@ FLOATS = {"F16": "Floats<PairF16>", "BF16": "Floats<PairBF16>"}
 """What kernels call the types of numbers that they stream."""
 
 
-def _kernel(name: str, rows: int, norm: bool, generation: str) -> str:
-    flags = f"{str(norm).lower()}, {str(generation == BULK).lower()}"
+def _kernel(
+    name: str, rows: int, norm: bool, generation: str, n_chunk: int = 0, k_split: int = 0
+) -> str:
+    """The kernel for all shapes, or for rows of `n_chunk` chunks that `k_split` warps share."""
+    flags = f"{str(norm).lower()}, {str(generation == BULK).lower()}, {n_chunk}, {k_split}"
     return f"stream_mul_mat<{FLOATS.get(name, name)}, {WARPS}, {rows}, {LOADS[norm]}, {flags}>"
+
+
+def for_one_shape(name: str, rows: int, norm: bool, n_in: int, k_split: int) -> KernelSource:
+    """The kernel of sm_90 on with its shape compiled in. Models have a handful of shapes."""
+    kernel = _kernel(name, rows, norm, BULK, n_in // 32, k_split)
+    return KernelSource(KERNELS / "stream_mul_mat.cu", (kernel,))
 
 
 def _rows(generation: str) -> list[int]:
@@ -241,9 +251,14 @@ def stream_mul_mat(low: Lowering, step: Step) -> None:
     assert g is not None
     norm = work.norm is not None
     name = work.weights[0].dtype.name
+    module = MODULES[name, norm, generation]
+    kernel = _kernel(name, g.rows, norm, generation)
+    if low.device.compiles_shapes and generation == BULK:
+        module = for_one_shape(name, g.rows, norm, work.n_in, g.k_split)
+        (kernel,) = module.names
     low.launch(
-        MODULES[name, norm, generation],
-        _kernel(name, g.rows, norm, generation),
+        module,
+        kernel,
         grid=g.grid,
         block=32 * (WARPS + (generation == BULK)),
         shared=g.shared,
