@@ -2,8 +2,9 @@
 
     python benchmarks/generic.py --model qwen3-4b:Q4_0 --model llama-8b:Q4_0
 
-The device says that it is of an earlier generation, with its shared memory, so that all wrappers
-choose the kernels that users of such a GPU get; memory and tensor cores stay those of this one.
+The device says that it is of an earlier generation, with its shared memory and without what is this
+architecture's alone, so that all wrappers choose the kernels that users of such a GPU get; memory
+and tensor cores stay those of this one.
 Models are shapes with random weights.
 """
 
@@ -39,6 +40,7 @@ WORK = (Workload(n_gen=128), Workload(n_prompt=512), Workload(n_prompt=2048))
 def older(device: Device, capability: int) -> Device:
     """The device, as if it were of this compute capability (times ten)."""
     device.capability, device.max_shared = capability, SHARED_BYTES[capability]
+    device.arch = device.arch.removesuffix("a")
     return device
 
 

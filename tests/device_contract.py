@@ -37,6 +37,17 @@ def check_memory(device: Device) -> None:
         buffer.at(396, 8)
 
 
+def check_memory_in_parts(device: Device) -> None:
+    buffers = device.alloc_many([400, 0, 7, 64])
+    assert [b.n_bytes for b in buffers] == [400, 0, 7, 64]
+    assert not any(b.ptr % 16 for b in buffers if b.n_bytes > 16)
+    for i, b in enumerate(buffers):
+        device.fill(b, i + 1)
+    for i, b in enumerate(buffers):
+        assert (device.download(b, np.uint8, (b.n_bytes,)) == i + 1).all()
+    assert device.alloc_many([]) == []
+
+
 def check_async_copies(device: Device) -> None:
     stream = device.stream()
     buffer = device.alloc(256)

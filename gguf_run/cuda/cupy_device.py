@@ -6,6 +6,7 @@ import ctypes
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from gguf_run.cuda.signature import Signatures, confirmed, parse_signatures
 from gguf_run.cuda.source import KernelSource
 from gguf_run.errors import DeviceError
 
+ALIGNMENT = 256
+"""Of what CUDA allocates."""
 _TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3  # cudaMemcpyKind
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
@@ -108,6 +111,12 @@ class CupyDevice(Device):
                 f"{self.memory_total} free ({error}); {ADVICE}"
             ) from error
         return Buffer(memory.number, n_bytes, memory)
+
+    def alloc_many(self, sizes: Sequence[int]) -> list[Buffer]:
+        # Asking the driver for 300 weights one by one takes 40 ms.
+        starts = [0, *accumulate(-(-n // ALIGNMENT) * ALIGNMENT for n in sizes)]
+        whole = self.alloc(starts[-1])
+        return [whole.at(start, n) for start, n in zip(starts, sizes, strict=False)]
 
     def pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
         self._here()

@@ -126,6 +126,10 @@ class Device(ABC):
         asked and is free.
         """
 
+    def alloc_many(self, sizes: Sequence[int]) -> list[Buffer]:
+        """As `alloc`, for many at once; a device may give them parts of one piece."""
+        return [self.alloc(n_bytes) for n_bytes in sizes]
+
     @abstractmethod
     def pinned(self, n_bytes: int) -> npt.NDArray[np.uint8]:
         """Host memory (n_bytes,) uint8 that asynchronous copies can use."""

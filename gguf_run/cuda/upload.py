@@ -22,6 +22,8 @@ from gguf_run.loader_bytes import Read
 
 N_READER = min(8, os.cpu_count() or 1)
 SLOT_BYTES = 4 << 20
+N_COPYING = 4
+"""Slots that copies may hold beside those of the readers: a copy takes a fraction of a read."""
 
 Slot = npt.NDArray[np.uint8]
 
@@ -101,10 +103,10 @@ class Uploader:
                 yield _Part(transfer, start, min(self._slot_bytes, n_bytes - start))
 
     def _take_slot(self) -> Slot:
-        """A slot that nothing uses; twice as many as readers are made, as they are needed."""
+        """A slot that nothing uses; some more than readers are made, as they are needed."""
         if self._free:
             return self._free.popleft()
-        if self._n_slot < 2 * self._n_reader:
+        if self._n_slot < self._n_reader + N_COPYING:
             self._n_slot += 1
             return self._device.pinned(self._slot_bytes)
         event, slot = self._copying.popleft()

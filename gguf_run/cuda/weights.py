@@ -77,7 +77,8 @@ class DeviceWeights:
         stopped = threading.Event()
         with _frequent_switches(), ThreadPoolExecutor(1, "gguf-run-loader") as pool:
             try:
-                self._buffers |= {m.name: self._device.alloc(resident_bytes(m)) for m in missing}
+                memory = self._device.alloc_many([resident_bytes(leaf) for leaf in missing])
+                self._buffers |= zip((leaf.name for leaf in missing), memory, strict=True)
                 filled = pool.submit(self._fill, missing, _Meter(missing, progress, stopped))
                 yield
                 filled.result()
