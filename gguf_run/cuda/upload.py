@@ -21,7 +21,7 @@ from gguf_run.cuda.device import Buffer, Device, Event, Stream
 from gguf_run.loader_bytes import Read
 
 N_READER = min(8, os.cpu_count() or 1)
-SLOT_BYTES = 4 << 20
+SLOT_BYTES = 8 << 20
 N_COPYING = 4
 """Slots that copies may hold beside those of the readers: a copy takes a fraction of a read."""
 

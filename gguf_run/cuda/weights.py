@@ -28,7 +28,7 @@ __all__ = ["DeviceWeights", "activations_as_products_take_them"]
 STAGING_BYTES = 32 << 20
 """Device memory through which rows pass on their way into planes; more where one row is longer."""
 MAX_GRID_ROWS = 65535
-SWITCH_SECONDS = 2e-4
+SWITCH_SECONDS = 5e-5
 
 REPACK = kernel_module("repack.cu", ["repack_plane"])
 
