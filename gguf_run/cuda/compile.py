@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gguf_run import __version__
 from gguf_run.cuda.cache import FileCache, Progress, Wanted, key_of
 from gguf_run.cuda.nvrtc import Nvrtc
-from gguf_run.cuda.source import KernelSource, flatten
+from gguf_run.cuda.source import KernelSource, Sources
 
 OPTIONS = ("--std=c++17", "--diag-suppress=177")  # 177: a function that no kernel of the file uses
 
@@ -41,7 +41,8 @@ class KernelCompiler:
         `arch` as NVRTC names it ("sm_90a"). `progress` is told of the files that are compiled.
         Raises DeviceError with the compiler's messages.
         """
-        texts = {path: flatten(path) for path in {source.path for source in sources}}
+        files = Sources()
+        texts = {path: files.flatten(path) for path in {source.path for source in sources}}
         wanted = [self._wanted(source, texts[source.path], arch) for source in sources]
         cubins = []
         for source, content in zip(sources, self._cache.get(wanted, progress), strict=True):

@@ -8,6 +8,7 @@ read from and what cache keys are made of: an edit in any header changes the key
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,30 +32,52 @@ class KernelSource:
     defines: tuple[tuple[str, str | int], ...] = ()
 
 
+class Sources:
+    """Kernel files as they are now: each is read once, however many others include it."""
+
+    def __init__(self) -> None:
+        self._parts: dict[Path, list[str | Path]] = {}
+
+    def flatten(self, path: Path) -> str:
+        """The text of `path` with every `#include "..."` replaced by that file's text, once,
+        `#line` kept true.
+
+        Included files are sought beside the file that names them. Includes in angle brackets stay
+        as they are. Headers are taken in where they first stand, so an include must not hang on an
+        `#if`.
+        """
+        return "".join(self._pieces(path.resolve(), set()))
+
+    def _pieces(self, path: Path, seen: set[Path]) -> Iterator[str]:
+        if path in seen:
+            return
+        seen.add(path)
+        if path not in self._parts:
+            self._parts[path] = _parts(path)
+        for part in self._parts[path]:
+            if isinstance(part, str):
+                yield part
+            else:
+                yield from self._pieces(part, seen)
+
+
 def flatten(path: Path) -> str:
-    """The text of `path` with every `#include "..."` replaced by that file's text, once, `#line`
-    kept true.
-
-    Included files are sought beside the file that names them. Includes in angle brackets stay as
-    they are. Headers are taken in where they first stand, so an include must not hang on an `#if`.
-    """
-    return _flatten(path, set())
+    """The text of one kernel file (see `Sources.flatten`)."""
+    return Sources().flatten(path)
 
 
-def _flatten(path: Path, seen: set[Path]) -> str:
-    path = path.resolve()
-    if path in seen:
-        return ""
-    seen.add(path)
+def _parts(path: Path) -> list[str | Path]:
+    """The text of a file, cut where it includes others, and these."""
     try:
         text = _ONCE.sub("", path.read_text("utf-8"))
     except OSError as error:
         raise DeviceError(f"a kernel source can't be read: {error}") from error
-    pieces, start = [f'#line 1 "{path.name}"\n'], 0
+    parts: list[str | Path] = [f'#line 1 "{path.name}"\n']
+    start = 0
     for match in _INCLUDE.finditer(text):
         next_line = text.count("\n", 0, match.start()) + 2
-        pieces += [text[start : match.start()], _flatten(path.parent / match[1], seen)]
-        pieces.append(f'\n#line {next_line} "{path.name}"')
+        parts += [text[start : match.start()], (path.parent / match[1]).resolve()]
+        parts.append(f'\n#line {next_line} "{path.name}"')
         start = match.end()
-    pieces.append(text[start:])
-    return "".join(pieces)
+    parts.append(text[start:])
+    return parts

@@ -32,7 +32,7 @@ from gguf_run.cuda.emulator.early import EarlyLaunch
 from gguf_run.cuda.emulator.graph import EmulatedEvent, EmulatedGraph, EmulatedStream
 from gguf_run.cuda.emulator.memory import Memory, view
 from gguf_run.cuda.signature import Signatures, confirmed, parse_signatures
-from gguf_run.cuda.source import KernelSource, flatten
+from gguf_run.cuda.source import KernelSource, Sources
 from gguf_run.errors import DeviceError
 
 Order = Literal["forward", "reverse", "random"]
@@ -139,7 +139,8 @@ class EmulatedDevice(Device):
     def modules(
         self, sources: Sequence[KernelSource], progress: Progress | None = None
     ) -> list[Module]:
-        texts = {path: flatten(path) for path in {source.path for source in sources}}
+        files = Sources()
+        texts = {path: files.flatten(path) for path in {source.path for source in sources}}
         signatures = {path: parse_signatures(text) for path, text in texts.items()}
         libraries = self._compiler.modules(texts, sources, progress)
         return [
