@@ -23,6 +23,11 @@ def test_the_command_line_is_ready_before_anything_slow_is_imported() -> None:
     assert not {"numpy", "jinja2", "gguf_run.model"} & imported_by("import gguf_run.cli")
 
 
+def test_the_package_can_be_run() -> None:
+    command = [sys.executable, "-m", "gguf_run", "--version"]
+    assert gguf_run.__version__ in subprocess.check_output(command, text=True)
+
+
 def test_a_run_imports_what_it_needs_and_no_chats() -> None:
     found = imported_by("from gguf_run.cli import find_command; find_command('run')")
     assert "gguf_run.model" in found

@@ -57,6 +57,7 @@ LAYERS = (
     {"planned"},
     {"commands", "server"},
     {"cli"},
+    {"__main__"},
 )
 
 
