@@ -58,6 +58,7 @@ def calls(build: Build, capability: int, fuse: bool) -> list[Call]:
         capability=capability,
         n_sm=MULTIPROCESSORS[capability],
         max_shared=SHARED_BYTES[capability],
+        compiles_shapes=False,
     )
 
     def accepts(op: str, parts: tuple[Tensor, ...]) -> bool:
