@@ -31,7 +31,18 @@ from gguf_run.cuda.device import Buffer, Device
 from gguf_run.cuda.executable import BoundStep, CudaExecutable
 from gguf_run.cuda.staging import host_array
 from gguf_run.cuda.weights import activations_as_products_take_them
-from gguf_run.graph import F16_PAIR, F16_SCALED, I32, Q8_1, Q16_1, VIEW_OPS, Graph, Kind, Tensor
+from gguf_run.graph import (
+    F16_PAIR,
+    F16_SCALED,
+    F16_TILES,
+    I32,
+    Q8_1,
+    Q16_1,
+    VIEW_OPS,
+    Graph,
+    Kind,
+    Tensor,
+)
 from gguf_run.loader import GGUFFile, open_gguf
 from gguf_run.plan import Plan
 from gguf_run.reference_backend import ReferenceBackend
@@ -39,7 +50,7 @@ from gguf_run.reference_backend import ReferenceBackend
 Array = npt.NDArray[Any]
 Build = Callable[[Graph], "Tensor | Sequence[Tensor]"]
 
-ROUNDING = {Q8_1: 5e-4, Q16_1: 1e-7, F16_SCALED: 1e-6, F16_PAIR: 1e-10}
+ROUNDING = {Q8_1: 5e-4, Q16_1: 1e-7, F16_SCALED: 1e-6, F16_TILES: 1e-6, F16_PAIR: 1e-10}
 """NMSE against the graph as it was built, where products round their activations first, by the form
 to which they are cast."""
 

@@ -28,6 +28,7 @@ from gguf_run.cuda.buffer import Buffer
 from gguf_run.cuda.capabilities import SHARED_BYTES, full_arch
 from gguf_run.cuda.layout import FLOAT_TYPES
 from gguf_run.cuda.lowering import ACCEPTS, LOWERINGS, WORKSPACES, Call, Lowering
+from gguf_run.cuda.ops.mul_mat_wgmma import TIMES
 from gguf_run.fusion import FUSIONS
 from gguf_run.graph import Graph, Tensor
 from gguf_run.plan import make_plan
@@ -87,9 +88,9 @@ def graphs() -> Iterator[Build]:
         yield from (product(dtype, n, 70, 256) for n in (1, 2, 4, 8, 9, 33, 65, 200))
         if quant_type(dtype).block_size < 128:
             yield product(dtype, 65, 70, 192)
-        yield product(dtype, 2048, 28672, 4096)
-        for op in ("swiglu", "geglu"):
-            yield from (gated((dtype,) * 2, op, n, n_out) for n, n_out in ((70, 128), (2048, 4096)))
+        for n in TIMES:
+            yield product(dtype, n, 132 * 128, 4096)
+            yield from (gated((dtype,) * 2, op, n, 132 * 64, 4096) for op in ("swiglu", "geglu"))
         yield from (heads(dtype, n, 2, 70, 256) for n in (1, 9))
         yield from (chosen(dtype, n, 2, 3, 70, 256, own_rows=False) for n in (1, 40))
         for n_out in (8, 50000):
@@ -101,6 +102,7 @@ def graphs() -> Iterator[Build]:
     for dtype in FLOAT_TYPES:
         yield from (product(dtype, n, 9, 33) for n in (1, 2, 4, 8))
         yield heads(dtype, 12, 2, 9, 33)
+    yield from (product("Q4_0", n, 4096, 28672) for n in TIMES)
     for cache in ("F16", "Q8_0", "Q4_0"):
         for size in (64, 96, 128, 256):
             if cache != "Q4_0":

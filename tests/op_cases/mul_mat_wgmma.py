@@ -27,13 +27,13 @@ def several(dtypes: Sequence[str], n_tok: int, sizes: Sequence[int], bias: bool 
     return build
 
 
-def gated(dtypes: Sequence[str], op: str, n_tok: int, n_out: int) -> Build:
+def gated(dtypes: Sequence[str], op: str, n_tok: int, n_out: int, n_in: int = 256) -> Build:
     """Through a product, which sees what was cast."""
 
     def build(g: Graph) -> Tensor:
-        x = g.input("x", (n_tok, 256), F32)
+        x = g.input("x", (n_tok, n_in), F32)
         weights = (
-            g.weight(f"w{i}", (n_out, 256), quant_type(dtype)) for i, dtype in enumerate(dtypes)
+            g.weight(f"w{i}", (n_out, n_in), quant_type(dtype)) for i, dtype in enumerate(dtypes)
         )
         h = g.glu(op, *(g.mul_mat(w, x) for w in weights))
         return g.mul_mat(g.weight("down", (24, n_out), F16), h)

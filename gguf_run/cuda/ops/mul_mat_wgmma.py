@@ -24,8 +24,6 @@ BLOCK_BYTES = 128
 """Of a token in a stage: 64 columns."""
 MOST = 3
 """Products of one launch."""
-MOST_SHARED_TILES = 1 << 14
-"""As in kernels/mul_mat_wgmma.cu."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,48 +35,61 @@ class Times:
     shared: float
 
 
-STAGES: Mapping[int, int] = MappingProxyType({128: 12, 192: 8, 256: 6})
-GLU_STAGES: Mapping[int, int] = MappingProxyType({128: 12, 192: 8, 256: 6})
-"""Of x in shared memory, by the tokens of a tile."""
 TIMES: Mapping[int, Times] = MappingProxyType(
-    {128: Times(1.0, 4.5, 13), 192: Times(1.2, 5.5, 20), 256: Times(1.42, 6.5, 26)}
+    {
+        128: Times(1.05, 3.5, 16),
+        160: Times(1.05, 5.5, 20),
+        192: Times(1.1, 7, 24),
+        256: Times(1.25, 10.8, 30),
+    }
 )
 """By the tokens of a tile; Q4_0."""
 NARROWER = ("IQ2_S", "IQ3_S", "Q3_K", "Q6_K")
-"""Types that leave too few registers for the widest tile."""
+"""Types that leave too few registers for the widest tiles."""
 
 
 def tile_tokens(type_name: str) -> tuple[int, ...]:
     """Tokens of the tiles that there are for a type."""
-    return (128, 192 if type_name in NARROWER else 256)
+    return tuple(n for n in TIMES if n <= (192 if type_name in NARROWER else 256))
+
+
+def stages(tokens: int) -> int:
+    """Of x in shared memory."""
+    return (192 << 10) // (tokens * BLOCK_BYTES)
 
 
 def wgmma_kernel(type_name: str, tokens: int) -> str:
     """The kernel for tiles of `tokens` tokens and weights of a type."""
-    return f"mul_mat_wgmma<{type_name}, {tokens}, {STAGES[tokens]}>"
+    return f"mul_mat_wgmma<{type_name}, {tokens}, {stages(tokens)}>"
 
 
 def glu_kernel(type_name: str, gate: str, tokens: int) -> str:
     """The kernel for gate and up together."""
-    return f"mul_mat_wgmma_glu<{type_name}, {gate.upper()}, {tokens}, {GLU_STAGES[tokens]}>"
+    return f"mul_mat_wgmma_glu<{type_name}, {gate.upper()}, {tokens}, {stages(tokens)}>"
 
 
 GLU = {
-    (name, gate): kernel_module(
-        "mul_mat_wgmma_glu.cu",
-        [glu_kernel(name, gate, n) for n in tile_tokens(name)],
-        capabilities=WGMMA_CAPABILITIES,
+    (name, gate, n): kernel_module(
+        "mul_mat_wgmma_glu.cu", [glu_kernel(name, gate, n)], capabilities=WGMMA_CAPABILITIES
     )
     for name in WGMMA_TYPES
     for gate in ("swiglu", "geglu")
+    for n in tile_tokens(name)
 }
 WGMMA = {
-    name: kernel_module(
-        "mul_mat_wgmma.cu",
-        [wgmma_kernel(name, n) for n in tile_tokens(name)],
-        capabilities=WGMMA_CAPABILITIES,
+    (name, n): kernel_module(
+        "mul_mat_wgmma.cu", [wgmma_kernel(name, n)], capabilities=WGMMA_CAPABILITIES
     )
     for name in WGMMA_TYPES
+    for n in tile_tokens(name)
+}
+
+
+SUM = {
+    n: kernel_module(
+        "mul_mat_wgmma.cu", [f"mul_mat_wgmma_sum<{n}>"], capabilities=WGMMA_CAPABILITIES
+    )
+    for n in TIMES
 }
 
 
@@ -102,7 +113,7 @@ def share(device: Device, products: Sequence[Product]) -> Share:
         rounds = -(-n_tile // n_block)
         found.append((rounds * (n_step * times.step + times.tile), Share(tokens, n_block, True)))
         n_block = min(device.n_sm, n_tile * n_step // 4)
-        if n_block > 1 and n_tile <= MOST_SHARED_TILES:
+        if n_block > 1:
             us = n_tile * (n_step * times.step + times.tile) / n_block + times.shared
             found.append((us, Share(tokens, n_block, False)))
     return min(found, key=lambda pair: pair[0])[1]
@@ -122,19 +133,30 @@ def launch_wgmma(low: Lowering, step: Step, products: Sequence[Product]) -> None
     """Up to three products of one x (F16_TILES) with weights of one type."""
     p = products[0]
     name = p.w.dtype.name
-    if name not in WGMMA:
-        raise DeviceError(f"mul_mat: {p.w}: expected a type of {', '.join(WGMMA)} for {p.x}")
+    if name not in WGMMA_TYPES:
+        known = ", ".join(WGMMA_TYPES)
+        raise DeviceError(f"mul_mat: {p.w}: expected a type of {known} for {p.x}")
     chosen = share(low.device, products)
     partial = None if chosen.whole else low.workspace(step)
     structs = b"".join(_struct(low, q) for q in products).ljust(MOST * len(_struct(low, p)), b"\0")
-    sizes = [p.n_tok, _row_tiles(products), p.n_in // 32, int(chosen.whole)]
+    sizes = [p.n_tok, _row_tiles(products), p.n_in // 32]
     low.launch(
-        WGMMA[name],
+        WGMMA[name, chosen.tokens],
         wgmma_kernel(name, chosen.tokens),
         grid=chosen.n_block,
         block=THREADS,
-        args=[structs, low.at(p.x), partial, *sizes],
-        shared=STAGES[chosen.tokens] * chosen.tokens * BLOCK_BYTES,
+        args=[structs, low.at(p.x), partial, *sizes, int(chosen.whole)],
+        shared=stages(chosen.tokens) * chosen.tokens * BLOCK_BYTES,
+    )
+    if chosen.whole:
+        return
+    n_tile = _row_tiles(products) * -(-p.n_tok // chosen.tokens)
+    low.launch(
+        SUM[chosen.tokens],
+        f"mul_mat_wgmma_sum<{chosen.tokens}>",
+        grid=(n_tile, chosen.tokens // 32),
+        block=256,
+        args=[structs, low.at(p.x), partial, *sizes, chosen.n_block],
     )
 
 
@@ -169,7 +191,7 @@ def _takes_gated(device: Device, parts: tuple[Tensor, ...]) -> bool:
     gate, up, gated, cast = parts
     (w, x), (v, _) = gate.srcs, up.srcs
     whole = cast.dtype is x.dtype is F16_TILES and cast.srcs[0] is gated
-    whole = whole and (w.dtype.name, gated.op) in GLU
+    whole = whole and (w.dtype.name, gated.op, tile_tokens(w.dtype.name)[0]) in GLU
     return whole and (w.dtype, w.shape) == (v.dtype, v.shape) and gated.srcs[:2] == (gate, up)
 
 
@@ -181,12 +203,12 @@ def mul_mat_glu_cast(low: Lowering, step: Step) -> None:
     name, n_tok, (n_out, n_in) = w.dtype.name, x.shape[0], w.shape
     tokens = _glu_tokens(low.device, name, n_tok, n_out, n_in)
     low.launch(
-        GLU[name, gated.op],
+        GLU[name, gated.op, tokens],
         glu_kernel(name, gated.op, tokens),
         grid=min(low.device.n_sm, n_out // 64 * -(-n_tok // tokens)),
         block=THREADS,
         args=[*map(low.at, (w, v, x, cast)), n_tok, n_out, n_in // 32],
-        shared=(GLU_STAGES[tokens] + 1) * tokens * BLOCK_BYTES,
+        shared=(stages(tokens) + 1) * tokens * BLOCK_BYTES,
     )
 
 
