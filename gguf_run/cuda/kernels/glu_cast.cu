@@ -1,15 +1,12 @@
 // glu_cast: y = act(gate) * up in a form for products (cast_rows.cuh); GATE as in glu.cuh, whose formulas these are
 // gate, up (n_row, n_col) f32 with strides (rows.cuh) that are multiples of four, so that both may be slices of one row
-// grid = n_row, block: cast_rows.cuh
+// grid = n_row, block and shared memory: cast_rows.cuh
 // memory-bound: reads gate and up once, writes y once
 #include "cast_rows.cuh"
 #include "glu.cuh"
 
-// Of the gates that most models have two blocks share an SM: one reads while the other writes.
-template <Gate GATE> constexpr int BLOCKS = GATE == SWIGLU || GATE == GEGLU ? 2 : 1;
-
 template <Form FORM, Gate GATE>
-__global__ void __launch_bounds__(448, BLOCKS<GATE>)
+__global__ void __launch_bounds__(512, 3)
 glu_cast(const float* __restrict__ gate, const float* __restrict__ up, half* __restrict__ y, int n_col, int n_inner,
          Strides of_gate, Strides of_up, float alpha, float limit) {
   const float* const gates = gate + row_start(blockIdx.x, n_inner, of_gate);
@@ -19,5 +16,5 @@ glu_cast(const float* __restrict__ gate, const float* __restrict__ up, half* __r
     const float4 g = *(const float4*)(gates + c), u = *(const float4*)(ups + c);
     return make_float4(apply_glu(unit, g.x, u.x), apply_glu(unit, g.y, u.y), apply_glu(unit, g.z, u.z), apply_glu(unit, g.w, u.w));
   };
-  cast_row<FORM, 2>(y, nullptr, gridDim.x, n_col, blockIdx.x, 0.0f, number, [](float) { return 1.0f; });
+  cast_row<FORM>(y, nullptr, gridDim.x, n_col, blockIdx.x, 0.0f, number, [](float) { return 1.0f; });
 }

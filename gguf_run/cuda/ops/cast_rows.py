@@ -27,30 +27,30 @@ GLU = {
     for gate in GATES
     for form, name in FORMS.items()
 }
-COLUMNS = 16
-"""That a thread computes at a time."""
-MOST_THREADS = {"rms_norm_mul_cast": 512, "glu_cast": 448}
-HELD = {"rms_norm_mul_cast": 1, "glu_cast": 2}
-"""Times 16 numbers that a thread of kernels/*_cast.cu keeps."""
+PIECE = 8
+"""Neighbours that a thread writes at a time."""
+MOST_THREADS = 512
+STATIC_SHARED = 1024
+"""Bytes of shared memory that a block needs besides its row, at most."""
 
 
 @accepts("rms_norm_mul_cast")
 def _takes_norm(device: Device, parts: tuple[Tensor, ...]) -> bool:
     normed, weighted, cast = parts
     whole = is_weighted(parts) and cast.srcs[0] is weighted
-    return whole and _can_cast(cast, normed.srcs[0])
+    return whole and _can_cast(device, cast, normed.srcs[0])
 
 
 @accepts("glu_cast")
 def _takes_glu(device: Device, parts: tuple[Tensor, ...]) -> bool:
     gated, cast = parts
-    return cast.srcs[0] is gated and _can_cast(cast, *gated.srcs)
+    return cast.srcs[0] is gated and _can_cast(device, cast, *gated.srcs)
 
 
-def _can_cast(cast: Tensor, *sources: Tensor) -> bool:
-    """Whether the form is one of these kernels', and four numbers of each source can be loaded at
-    once."""
-    if cast.dtype not in FORMS:
+def _can_cast(device: Device, cast: Tensor, *sources: Tensor) -> bool:
+    """Whether the form is one of these kernels', a row fits their memory, and four numbers of each
+    source can be loaded at once."""
+    if cast.dtype not in FORMS or 4 * cast.shape[-1] + STATIC_SHARED > device.max_shared:
         return False
     try:
         rows_of("cast", *sources)
@@ -72,7 +72,7 @@ def rms_norm_mul_cast(low: Lowering, step: Step) -> None:
     plain = low.at(weighted) if weighted in step.outputs else None
     args = [low.at(x), low.at(w), low.at(cast), plain, rows.n_col, rows.n_inner, *rows.structs()]
     kernel = f"rms_norm_mul_cast<{FORMS[cast.dtype]}>"
-    low.launch(NORM[cast.dtype], kernel, args=[*args, normed.params.eps], **_blocks(step.op, rows))
+    low.launch(NORM[cast.dtype], kernel, args=[*args, normed.params.eps], **_blocks(rows))
 
 
 @lowering("glu_cast")
@@ -84,10 +84,10 @@ def glu_cast(low: Lowering, step: Step) -> None:
     limits = (p.alpha, p.limit) if isinstance(p, GluParams) else (0.0, 0.0)
     args = [*map(low.at, gated.srcs), low.at(cast), rows.n_col, rows.n_inner, *rows.structs()]
     kernel = f"glu_cast<{FORMS[cast.dtype]}, {gated.op.upper()}>"
-    low.launch(GLU[gated.op, cast.dtype], kernel, args=[*args, *limits], **_blocks(step.op, rows))
+    low.launch(GLU[gated.op, cast.dtype], kernel, args=[*args, *limits], **_blocks(rows))
 
 
-def _blocks(op: str, rows: Rows) -> dict[str, Any]:
-    """A block a row, threads for all of it where there may be so many."""
-    n_thread = -(-rows.n_col // (COLUMNS * HELD[op]))
-    return {"grid": rows.n_rows, "block": min(MOST_THREADS[op], -(-n_thread // 32) * 32)}
+def _blocks(rows: Rows) -> dict[str, Any]:
+    """A block a row."""
+    threads = min(MOST_THREADS, -(-rows.n_col // (32 * PIECE)) * 32)
+    return {"grid": rows.n_rows, "block": threads, "shared": 4 * rows.n_col}
