@@ -9,7 +9,7 @@ import numpy as np
 from case_data import Draw, normal, values
 from cases import Case
 
-from gguf_run.graph import F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
+from gguf_run.graph import F16, F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
 from gguf_run.kv_cache import PAGE_SIZE, pages_for
 from gguf_run.quants import quant_type
 
@@ -32,6 +32,9 @@ class Append:
     factors: bool = False
     start: int | None = None
     """Column from which on rows hold q, k and v; None: each apart."""
+    behind: bool = False
+    """A product takes what comes out."""
+    turned: bool = True
 
     @property
     def n_page(self) -> int:
@@ -48,17 +51,20 @@ class Append:
             )
         rope = RopeParams(self.mode, self.n_rot or size, 1e4)
         factors = g.weight("factors", (rope.n_dims // 2,), F32) if self.factors else None
-        q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
+        if self.turned:
+            q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
         shape, dtype = (self.n_page, n_kv, PAGE_SIZE, size), quant_type(self.cache)
         keys = g.set_rows(g.cache("k_cache", shape, dtype), k, slots)
         cached = g.set_rows(g.cache("v_cache", shape, dtype), v, slots)
         table = g.input("block_table", (1, self.n_page))
         params = AttentionParams(size**-0.5)
-        return [
-            g.flash_attn_ext(
-                q, keys, cached, positions, g.input("seq_ids", (self.n_tok,)), table, params
-            )
-        ]
+        found = g.flash_attn_ext(
+            q, keys, cached, positions, g.input("seq_ids", (self.n_tok,)), table, params
+        )
+        if not self.behind:
+            return [found]
+        n_in = self.heads[0] * size
+        return [g.mul_mat(g.weight("w", (16, n_in), F16), g.reshape(found, self.n_tok, n_in))]
 
     def _rows(self, g: Graph) -> list[Tensor]:
         (n_head, n_kv), size = self.heads, self.size
@@ -115,5 +121,11 @@ CASES = [
     case("odd heads", Append(heads=(7, 1), size=128, norms=True)),
     case("odd small heads", Append(heads=(7, 7), size=64, norms=True)),
     case("many tokens", Append(n_tok=300, n_past=3, heads=(2, 1), size=64)),
+    *(
+        case(f"cast, heads of {size}", Append(70, 0, (2 * n, n), size, behind=True))
+        for size, n in ((64, 40), (128, 40), (256, 36), (96, 40))
+    ),
+    case("cast, without positions", Append(70, 0, (80, 40), 128, behind=True, turned=False)),
+    case("cast, odd tiles", Append(131, 3, (66, 33), 64, behind=True, norms=True)),
     case("two tokens", Append(n_tok=2, heads=(16, 8), size=128, norms=True)),
 ]

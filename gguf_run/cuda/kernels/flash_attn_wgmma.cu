@@ -1,6 +1,7 @@
 // flash_attn_ext_wgmma: attention (graph.py: flash_attn_ext) of many tokens on the tensor cores of sm_90a
 // q (n_tok, n_head, D_K) f32, its strides and offset multiples of 16 bytes; k_map, v_map paged f16 caches as tables of rows;
-// out (n_tok, n_head, D_V) f32; no ALiBi
+// out (n_tok, n_head, D_V) f32, or with `as_tiles` F16_TILES of n_tok rows with all heads (D_V 64, 128 or 256, n_head * D_V %
+// 128 == 0, n_split 1); no ALiBi
 // grid = (n_head_kv, tiles, n_split), block = 128, one of which copies, + 256 that multiply, rows_per_tile <= 128
 // page_size is PAGE; shared memory: `Wide::SHARED`
 //
@@ -11,6 +12,7 @@
 #include <cuda_fp16.h>
 
 #include "flash_attn.cuh"
+#include "tiles.cuh"
 #include "wgmma.cuh"
 
 constexpr int PAGE = 64;  // keys
@@ -196,11 +198,41 @@ template <class S> struct Rows2 {
   }
 };
 
+// A row's results as the next product takes them: its head's columns of a row of F16_TILES. All rows have the factor 1: results
+// are means of values, which are f16 themselves. Of two lanes with neighbouring columns 2 m, 2 m + 1 and 2 m + 2, 2 m + 3 one
+// writes the pieces of the even columns, the other those of the odd ones. The whole warp calls it, four lanes a row.
+template <class S>
+__device__ __forceinline__ void store_tiles(void* out, const Attention& a, const Tile& t, int row, const Rows2<S>& x, int r, float factor) {
+  constexpr int COLUMNS = S::D_V < 128 ? S::D_V : 128, HALVES = COLUMNS / 32;  // of 128 columns; pairs of numbers of a piece
+  const int m = threadIdx.x % 4, odd = m % 2;
+  const bool inside = row < t.n;
+  const int tok = inside ? t.token(row) : 0, head = inside ? t.head(row) : 0;
+#pragma unroll
+  for (int group = 0; group < S::D_V / COLUMNS; group++)
+#pragma unroll
+    for (int u = 0; u < 4; u++) {  // columns 8 u ... 8 u + 7 of each 32
+      __half2 piece[HALVES];
+#pragma unroll
+      for (int j = 0; j < HALVES; j++) {
+        const int eight = group * 16 + 4 * j + u, i = eight * 8 / S::SUM_DIMS, c = eight % (S::SUM_DIMS / 8);
+        const float even_column = x.sum[i][4 * c + 2 * r] * factor, odd_column = x.sum[i][4 * c + 2 * r + 1] * factor;
+        const float mine = odd ? odd_column : even_column, theirs = __shfl_xor_sync(~0u, odd ? even_column : odd_column, 1);
+        piece[j] = __floats2half2_rn(odd ? theirs : mine, odd ? mine : theirs);
+      }
+      if (!inside) continue;
+      const int first = head * S::D_V + group * 128, step = 2 * (2 * (u % 2) + m / 2) + u / 2;
+      uint4* const at = tile_piece(out, a.n_tok, tok, first / 128 * 16 + 2 * step + odd);
+      if (COLUMNS == 128) *at = *(const uint4*)piece;
+      else *((uint2*)at + first / 64 % 2) = *(const uint2*)piece;
+    }
+  if (inside && head == 0 && m == 0) tile_factors(out, a.n_tok, a.n_head * S::D_V)[tok] = 1;
+}
+
 template <class S>
 __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
     const float* __restrict__ q, const __grid_constant__ TensorMap k_map, const __grid_constant__ TensorMap v_map,
     const int* __restrict__ positions, const int* __restrict__ seq_ids, const int* __restrict__ block_table,
-    const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a) {
+    const float* __restrict__ sinks, float* __restrict__ out, float* __restrict__ workspace, Attention a, int as_tiles) {
   pdl_trigger();  // the merge may come to wait
   extern __shared__ __align__(1024) unsigned char shared[];
   __shared__ Rows<S::ROWS> rows;
@@ -318,6 +350,12 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
     for (int r = 0; r < 2; r++) {
       const float l = warp_sum<4>(x.l[r]);
       const int row = row0 + 8 * r;
+      if (S::D_V % 128 == 0 || S::D_V == 64) {
+        if (as_tiles) {
+          store_tiles(out, a, t, row, x, r, row < t.n ? final_factor(x.m[r] * scale, l, sinks, t.head(row)) : 0);
+          continue;
+        }
+      }
       if (row >= t.n) continue;
       const float factor = output.factor(a, t, row, x.m[r] * scale, l, lane % 4 == 0);
       if (factor < 0) continue;

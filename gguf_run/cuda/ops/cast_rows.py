@@ -27,8 +27,8 @@ GLU = {
     for gate in GATES
     for form, name in FORMS.items()
 }
-PIECE = 8
-"""Neighbours that a thread writes at a time."""
+COLUMNS = 16
+"""Of a thread: more threads would leave fewer blocks to a multiprocessor, which wait by turns."""
 MOST_THREADS = 512
 STATIC_SHARED = 1024
 """Bytes of shared memory that a block needs besides its row, at most."""
@@ -89,5 +89,5 @@ def glu_cast(low: Lowering, step: Step) -> None:
 
 def _blocks(rows: Rows) -> dict[str, Any]:
     """A block a row."""
-    threads = min(MOST_THREADS, -(-rows.n_col // (32 * PIECE)) * 32)
+    threads = min(MOST_THREADS, -(-rows.n_col // (32 * COLUMNS)) * 32)
     return {"grid": rows.n_rows, "block": threads, "shared": 4 * rows.n_col}

@@ -9,11 +9,11 @@ import struct
 from dataclasses import dataclass
 
 from gguf_run.cuda.device import Buffer, Device
-from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.flash_attn_mma import Fit, fits
 from gguf_run.cuda.ops.flash_attn_wgmma import Wide, tensor_map, wide_for
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
-from gguf_run.graph import AttentionParams, Tensor
+from gguf_run.graph import F16_TILES, AttentionParams, Tensor
 from gguf_run.plan import Step
 
 VEC_COLUMNS = (1, 4)
@@ -27,6 +27,8 @@ def _vec(columns: int) -> str:
 VEC = kernel_module("flash_attn_vec.cu", [_vec(n) for n in VEC_COLUMNS])
 COMBINE = kernel_module("flash_attn_combine.cu", ["flash_attn_combine_f32"])
 
+TILED_SIZES = (64, 128, 256)
+"""Of heads whose results the kernel for many tokens can cast."""
 VEC_ROWS, VEC_BLOCK = 16, 128
 VEC_WEIGHT_PITCH = VEC_ROWS + 4
 MOST_PARTS = 128
@@ -119,6 +121,20 @@ def _vec_blocks(t: Tensor) -> int:
     return -(-t.shape[2] // (VEC_BLOCK * _vec_columns(t)))
 
 
+def can_cast(device: Device, t: Tensor, cast: Tensor) -> bool:
+    """Whether the kernel for the attention `t` can write its results as `cast` wants them."""
+    choice, rows = choose(device, t), cast.srcs[0]
+    whole = rows.is_contiguous and rows.n_elements == t.n_elements and len(rows.shape) == 2
+    fits = choice.wide is not None and choice.n_split == 1 and t.shape[2] in TILED_SIZES
+    return fits and whole and rows.shape[0] == t.shape[0] and cast.dtype is F16_TILES
+
+
+@accepts("flash_attn_cast")
+def _accepts(device: Device, parts: tuple[Tensor, ...]) -> bool:
+    t, cast = parts
+    return can_cast(device, t, cast)
+
+
 @workspace("flash_attn_ext")
 def flash_attn_workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     """Bytes of the partial results: none where the keys are not split."""
@@ -129,13 +145,13 @@ def flash_attn_workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     return 8 * (n_part + n_part % 2) + 4 * n_part * d_v if n_split > 1 else 0
 
 
-@lowering("flash_attn_ext")
+@lowering("flash_attn_ext", "flash_attn_cast")
 def flash_attn_ext(low: Lowering, step: Step) -> None:
-    """Attention, and the merge of its parts where the keys are split."""
-    t = step.parts[0]
+    """Attention, and the merge of its parts where the keys are split; cast where that is a part."""
+    t, out = step.parts[0], step.parts[-1]
     choice = choose(low.device, t)
     scratch = low.workspace(step) if choice.n_split > 1 else None
-    _attend(low, t, choice, scratch)
+    _attend(low, t, choice, scratch, out)
     if scratch is None:
         return
     n_tok, n_head, d_v = t.shape
@@ -151,13 +167,13 @@ def flash_attn_ext(low: Lowering, step: Step) -> None:
     )
 
 
-def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None:
+def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None, out: Tensor) -> None:
     q, k, v, positions, seq_ids, block_table = t.srcs[:6]
     d_k, d_v = q.shape[2], t.shape[2]
     arguments = [
         *(low.at(x) for x in (q, k, v, positions, seq_ids, block_table)),
         _sinks(low, t),
-        low.at(t),
+        low.at(out),
         scratch,
         attention_struct(t, c),
     ]
@@ -168,7 +184,12 @@ def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None) -> None
             grid=(k.shape[1], c.n_tile, c.n_split),
             block=c.wide.threads,
             shared=c.wide.shared,
-            args=[arguments[0], *(tensor_map(low, c) for c in (k, v)), *arguments[3:]],
+            args=[
+                arguments[0],
+                *(tensor_map(low, c) for c in (k, v)),
+                *arguments[3:],
+                int(out is not t),
+            ],
         )
         return
     types = [list(CACHE_STRUCTS.values()).index(cache_struct(cache)) for cache in (k, v)]

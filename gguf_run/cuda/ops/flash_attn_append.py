@@ -6,9 +6,9 @@ import struct
 from dataclasses import dataclass, replace
 
 from gguf_run.cuda.device import Device
-from gguf_run.cuda.lowering import LOWERINGS, Lowering, accepts, kernel_module, lowering, workspace
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.attn_decode import Heads, are_heads, heads_of
-from gguf_run.cuda.ops.flash_attn import flash_attn_workspace
+from gguf_run.cuda.ops.flash_attn import can_cast, flash_attn_ext, flash_attn_workspace
 from gguf_run.cuda.ops.rope import factors_of, rope_struct, turns_bytes
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS
 from gguf_run.fusion import producer
@@ -94,7 +94,9 @@ def _can_turn(rope: Tensor) -> bool:
 
 @accepts("flash_attn_append")
 def _accepts(device: Device, parts: tuple[Tensor, ...]) -> bool:
-    return _appended(parts) is not None
+    a = _appended(parts)
+    last = parts[-1]
+    return a is not None and (last is a.out or can_cast(device, a.out, last))
 
 
 @workspace("flash_attn_append")
@@ -118,8 +120,8 @@ def flash_attn_append(low: Lowering, step: Step) -> None:
     _prepare(low, step, a)
     inside = replace(low, offsets={**low.offsets, a.rope: step.workspace})
     after = step.workspace + _query_bytes(a.rope)
-    alone = replace(step, op=a.out.op, parts=(a.out,), outputs=(a.out,), workspace=after)
-    LOWERINGS[a.out.op](inside, alone)
+    results = (a.out, step.parts[-1]) if step.parts[-1].op == "cast" else (a.out,)
+    flash_attn_ext(inside, replace(step, parts=results, workspace=after))
 
 
 def _prepare(low: Lowering, step: Step, a: Appended) -> None:
