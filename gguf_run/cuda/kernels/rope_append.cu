@@ -67,8 +67,11 @@ __device__ __forceinline__ void rotate(float (&x)[REGISTERS][4], const Rope& rop
   }
 }
 
+// Where registers allow, as many blocks as an SM has threads for: each waits for its heads most of the time.
+template <class Cache, int REGISTERS> constexpr int PER_SM = __CUDA_ARCH__ == 900 && REGISTERS == 1 && Cache::SIZE == 1 ? 8 : 1;
+
 template <class Cache, int LANES, int REGISTERS>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, (PER_SM<Cache, REGISTERS>))
 rope_append(const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v,
             const float* __restrict__ wq, const float* __restrict__ wk, const int* __restrict__ positions,
             const int* __restrict__ slots, const float* __restrict__ factors, float* __restrict__ q_out,
