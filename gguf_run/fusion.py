@@ -82,7 +82,6 @@ FUSIONS = (
     Fusion("flash_attn_append", f"{_NORMED_HEADS} keep: y ks vs"),
     Fusion("flash_attn_append", f"{_HEADS}; c = cast(y) keep: ks vs"),
     Fusion("flash_attn_append", f"{_HEADS} keep: y ks vs"),
-    Fusion("flash_attn_cast", "y = flash_attn_ext(q, k, v); c = cast(y)"),
     Fusion(
         "norm_mul_mats",
         f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",

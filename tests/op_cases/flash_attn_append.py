@@ -34,7 +34,6 @@ class Append:
     """Column from which on rows hold q, k and v; None: each apart."""
     behind: bool = False
     """A product takes what comes out."""
-    turned: bool = True
 
     @property
     def n_page(self) -> int:
@@ -51,8 +50,7 @@ class Append:
             )
         rope = RopeParams(self.mode, self.n_rot or size, 1e4)
         factors = g.weight("factors", (rope.n_dims // 2,), F32) if self.factors else None
-        if self.turned:
-            q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
+        q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
         shape, dtype = (self.n_page, n_kv, PAGE_SIZE, size), quant_type(self.cache)
         keys = g.set_rows(g.cache("k_cache", shape, dtype), k, slots)
         cached = g.set_rows(g.cache("v_cache", shape, dtype), v, slots)
@@ -125,7 +123,6 @@ CASES = [
         case(f"cast, heads of {size}", Append(70, 0, (2 * n, n), size, behind=True))
         for size, n in ((64, 40), (128, 40), (256, 36), (96, 40))
     ),
-    case("cast, without positions", Append(70, 0, (80, 40), 128, behind=True, turned=False)),
     case("cast, odd tiles", Append(131, 3, (66, 33), 64, behind=True, norms=True)),
     case("two tokens", Append(n_tok=2, heads=(16, 8), size=128, norms=True)),
 ]

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from gguf_run.cuda.device import Buffer, Device
-from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, workspace
+from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.flash_attn_mma import Fit, fits
 from gguf_run.cuda.ops.flash_attn_wgmma import Wide, tensor_map, wide_for
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS, cache_struct
@@ -129,12 +129,6 @@ def can_cast(device: Device, t: Tensor, cast: Tensor) -> bool:
     return fits and whole and rows.shape[0] == t.shape[0] and cast.dtype is F16_TILES
 
 
-@accepts("flash_attn_cast")
-def _accepts(device: Device, parts: tuple[Tensor, ...]) -> bool:
-    t, cast = parts
-    return can_cast(device, t, cast)
-
-
 @workspace("flash_attn_ext")
 def flash_attn_workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     """Bytes of the partial results: none where the keys are not split."""
@@ -145,9 +139,9 @@ def flash_attn_workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     return 8 * (n_part + n_part % 2) + 4 * n_part * d_v if n_split > 1 else 0
 
 
-@lowering("flash_attn_ext", "flash_attn_cast")
+@lowering("flash_attn_ext")
 def flash_attn_ext(low: Lowering, step: Step) -> None:
-    """Attention, and the merge of its parts where the keys are split; cast where that is a part."""
+    """Attention, and the merge of its parts where the keys are split; cast where a cast follows."""
     t, out = step.parts[0], step.parts[-1]
     choice = choose(low.device, t)
     scratch = low.workspace(step) if choice.n_split > 1 else None
