@@ -6,8 +6,8 @@
 // page_size is PAGE; shared memory: `Wide::SHARED`
 //
 // Each of two warpgroups keeps 64 query rows and takes tile after tile of KEYS keys, which are copied ahead. Scores of the next tile
-// are multiplied while the weighted sum of this one's values still runs, and the two warpgroups take turns: one multiplies while the
-// other makes weights of its scores. Queries, keys, values and weights are f16, sums f32.
+// are multiplied ahead of the weighted sum of this one's values, which runs while their weights are made. Queries, keys, values and
+// weights are f16, sums f32.
 // tensor-bound
 #include <cuda_fp16.h>
 
@@ -153,10 +153,10 @@ template <class S> struct Rows2 {
   __device__ __forceinline__ void find_top(float scale, float (&base)[2], float (&shrink)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-      float top = m[r];
+      float tops[4] = {m[r], m[r], m[r], m[r]};  // four chains, for a result is long in coming
 #pragma unroll
-      for (int n = 0; n < S::KEYS / 8; n++) top = fmaxf(top, fmaxf(score[4 * n + 2 * r], score[4 * n + 2 * r + 1]));
-      top = warp_max<4>(top);
+      for (int n = 0; n < S::KEYS / 8; n++) tops[n % 4] = fmaxf(tops[n % 4], fmaxf(score[4 * n + 2 * r], score[4 * n + 2 * r + 1]));
+      const float top = warp_max<4>(fmaxf(fmaxf(tops[0], tops[1]), fmaxf(tops[2], tops[3])));
       base[r] = top == negative_infinity() ? 0 : top * scale;
       shrink[r] = power_of_two(m[r] * scale - base[r]);
       m[r] = top;
@@ -246,9 +246,11 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
     for (int i = 0; i < S::STAGES_V; i++) mbarrier_init(values.full + i, 1), mbarrier_init(values.empty + i, S::MULTIPLYING / 32);
     mbarrier_fence();
   }
-  __syncthreads();
 
   if (threadIdx.x < S::COPYING) {
+    // Copies start while queries are still loaded.
+    named_barrier(1, S::COPYING);
+    named_arrive(2, S::COPYING + S::MULTIPLYING);
     fewer_registers<40>();
     int n = 0;
     if (threadIdx.x < 32)
@@ -260,13 +262,12 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
         first = s.end_row;
       }
   } else {
-    more_registers<232>();
-    const int lane = threadIdx.x % 32, group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, row0 = (threadIdx.x / 32 - 4) * 16 + lane / 4;
     load_queries<S>(shared, q, a, t);
     wgmma_publish();
-    named_barrier(1, S::MULTIPLYING);
+    named_barrier(2, S::COPYING + S::MULTIPLYING);
+    more_registers<232>();
+    const int lane = threadIdx.x % 32, group = __shfl_sync(~0u, threadIdx.x / 128, 0) - 1, row0 = (threadIdx.x / 32 - 4) * 16 + lane / 4;
     const unsigned queries = (unsigned)wgmma_matrix(shared_address(shared) + group * 64 * 128);
-    if (group == 1) named_arrive(2, S::MULTIPLYING);
     // Scores in units of log2 are scale q.k, and with a softcap, as in cap_score, cap tanh(...).
     const float scale = a.softcap > 0 ? 1 : a.scale * LOG2_E, cap = a.softcap * LOG2_E, steep = 2 * LOG2_E * query_scale(a);
     Rows2<S> x;
@@ -312,13 +313,11 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
           x.template weigh<0, S::SOONER>(scale, base);
         } else {
           values.wait_full(n - 1);
-          clear_values<S>(values.at(n - 1), s, (tile - 1) * S::KEYS, 4 + group);
+          clear_values<S>(values.at(n - 1), s, (tile - 1) * S::KEYS, 3 + group);
           const unsigned values_at = uniform((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
-          named_barrier(2 + group, S::MULTIPLYING);
           x.begin();
           x.multiply_keys(queries, keys_at);
           x.add_values(values_at);
-          named_arrive(3 - group, S::MULTIPLYING);
           x.template wait_scores<1>();
           keys.release(n);
           mask(tile);
@@ -335,7 +334,7 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
       }
       if (tiles.first < tiles.end) {
         values.wait_full(n - 1);
-        clear_values<S>(values.at(n - 1), s, (tiles.end - 1) * S::KEYS, 4 + group);
+        clear_values<S>(values.at(n - 1), s, (tiles.end - 1) * S::KEYS, 3 + group);
         x.begin();
         x.add_values((unsigned)wgmma_matrix(shared_address(values.at(n - 1)), S::TILE));
         x.wait_sums();
@@ -343,7 +342,6 @@ __global__ void __launch_bounds__(384, 1) flash_attn_ext_wgmma(
       }
       first = s.end_row;
     }
-    if (group == 0) named_barrier(2, S::MULTIPLYING);  // takes the last turn, which nobody needs
 
     const Output output = {out, Partial(workspace, a), sinks};
 #pragma unroll
