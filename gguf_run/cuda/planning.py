@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import cast
+from typing import ClassVar, cast
 
 import gguf_run.cuda.ops as _ops  # noqa: F401  (registers the wrappers)
 from gguf_run.cuda.activations import activations_as_products_take_them
@@ -37,6 +37,7 @@ TYPICAL: Mapping[int, tuple[str, int]] = MappingProxyType(
 class Gpu:
     """What wrappers ask of a device while a plan is made: `Device` says what these are."""
 
+    compiles_shapes: ClassVar[bool] = False
     name: str
     arch: str
     capability: int
