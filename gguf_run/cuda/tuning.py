@@ -38,28 +38,36 @@ class Stream:
     per_sm: int = 1
 
 
-SMALL, LARGE = "small", "large"
-"""Launches whose weights fit the shared memory almost at once, and all others."""
-SMALL_BYTES = 40 << 10
-"""Weights a multiprocessor of small launches, at most."""
+SMALL, MEDIUM, LARGE = "small", "medium", "large"
+"""Launches whose weights fit the shared memory almost at once, those that nearly do, all others."""
+SIZES: Mapping[str, int] = MappingProxyType({SMALL: 40 << 10, MEDIUM: 120 << 10})
+"""Weights a multiprocessor, at most."""
 
 STREAMS: Mapping[tuple[str, str, str], Stream] = MappingProxyType(
     {
-        (BULK, "norm_mul_mats", SMALL): Stream(trigger=LOADED),
-        (BULK, "norm_mul_mats", LARGE): Stream(stage_bytes=110 << 10),
+        (BULK, "norm_mul_mats", SMALL): Stream(k_split=2, trigger=COPIED),
+        (BULK, "norm_mul_mats", MEDIUM): Stream(rows=1, stage_bytes=150 << 10, trigger=LOADED),
+        (BULK, "norm_mul_mats", LARGE): Stream(rows=1, stage_bytes=150 << 10, trigger=LOADED),
         (BULK, "norm_mul_mat", SMALL): Stream(trigger=LOADED),
-        (BULK, "norm_mul_mat", LARGE): Stream(),
+        (BULK, "norm_mul_mat", MEDIUM): Stream(stage_bytes=150 << 10),
+        (BULK, "norm_mul_mat", LARGE): Stream(stage_bytes=150 << 10, in_flight_bytes=64 << 10),
         (BULK, "norm_gate_up", SMALL): Stream(k_split=2, trigger=LOADED),
-        (BULK, "norm_gate_up", LARGE): Stream(),
+        (BULK, "norm_gate_up", MEDIUM): Stream(stage_bytes=150 << 10, trigger=LOADED),
+        (BULK, "norm_gate_up", LARGE): Stream(stage_bytes=150 << 10, trigger=LOADED),
         (BULK, "cast_mul_mat", SMALL): Stream(trigger=COPIED),
-        (BULK, "cast_mul_mat", LARGE): Stream(k_split=4),
+        (BULK, "cast_mul_mat", MEDIUM): Stream(k_split=4, stage_bytes=72 << 10, trigger=COPIED),
+        (BULK, "cast_mul_mat", LARGE): Stream(k_split=8, stage_bytes=190 << 10),
         (GENERIC, "norm_mul_mats", SMALL): Stream(per_sm=2),
+        (GENERIC, "norm_mul_mats", MEDIUM): Stream(per_sm=2),
         (GENERIC, "norm_mul_mats", LARGE): Stream(per_sm=2),
         (GENERIC, "norm_mul_mat", SMALL): Stream(per_sm=2),
+        (GENERIC, "norm_mul_mat", MEDIUM): Stream(per_sm=2),
         (GENERIC, "norm_mul_mat", LARGE): Stream(per_sm=2),
         (GENERIC, "norm_gate_up", SMALL): Stream(per_sm=2),
+        (GENERIC, "norm_gate_up", MEDIUM): Stream(per_sm=2),
         (GENERIC, "norm_gate_up", LARGE): Stream(per_sm=2),
         (GENERIC, "cast_mul_mat", SMALL): Stream(k_split=4, per_sm=2),
+        (GENERIC, "cast_mul_mat", MEDIUM): Stream(k_split=4, per_sm=2),
         (GENERIC, "cast_mul_mat", LARGE): Stream(k_split=4, per_sm=2),
     }
 )
@@ -99,7 +107,7 @@ def most_rows(generation: str) -> int:
 
 def stream(device: Device, kind: str, n_bytes: int) -> Stream:
     """The choice on `device` for a kind of product with `n_bytes` of weights."""
-    size = SMALL if n_bytes <= SMALL_BYTES * device.n_sm else LARGE
+    size = next((s for s, most in SIZES.items() if n_bytes <= most * device.n_sm), LARGE)
     return STREAMS[generation(device), kind, size]
 
 

@@ -6,7 +6,14 @@
 #include "functions.cuh"
 #include "quants/all.cuh"
 
-constexpr int MAX_STAGES = 12, MAX_SPLIT = 8;
+constexpr int MAX_STAGES = 12;
+
+// v is computed by now: the compiler would leave some of it until behind a wait.
+__device__ __forceinline__ void settle(int& v) {
+#if !defined(CUDA_EMU)
+  asm volatile("" : "+r"(v));
+#endif
+}
 
 // One row of activations in shared memory as Q8_1 or, FINE, Q16_1: planes of 16 int8 numbers, one for each half of a block
 // and term, then (d, d * sum of the numbers) of each block.
@@ -49,7 +56,7 @@ template <bool FINE> struct Activations {
       words[j] = (int)__byte_perm(__byte_perm(a, b, 0x0040), __byte_perm(c, e, 0x0040), 0x5410);
       if (FINE && first + j * step < n)  // at once: registers hold one term
         *place(first + j * step) = (int)__byte_perm(__byte_perm(a + 128, b + 128, 0x0051), __byte_perm(c + 128, e + 128, 0x0051), 0x5410);
-      sum[j] = a + b + c + e;
+      sum[j] = FINE ? a + b + c + e : __dp4a(words[j], 0x01010101, 0);
     }
 #pragma unroll
     for (int lanes = 4; lanes; lanes /= 2)

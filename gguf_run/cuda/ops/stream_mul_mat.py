@@ -18,10 +18,10 @@ from gguf_run.cuda.weights import resident_bytes
 from gguf_run.graph import F32, GLU_OPS, Kind, NormParams, Tensor
 from gguf_run.plan import Step
 
-WARPS = 8
-"""Warps of a block that multiply: more would leave the kernels behind no room to start early."""
-LOADS = {True: 4, False: 5}
-"""Times four activations that a thread reads at once, with and without a norm."""
+WARPS = {BULK: 16, GENERIC: 8}
+"""Warps of a block that multiply."""
+LOADS = {(BULK, True): 2, (BULK, False): 3, (GENERIC, True): 4, (GENERIC, False): 4}
+"""Times four activations that a thread has in hand, with and without a norm."""
 MAX_STAGES = 12
 KINDS = ("norm_mul_mats", "norm_mul_mat", "norm_gate_up", "cast_mul_mat")
 """Fusions, named so in fusion.py."""
@@ -35,8 +35,9 @@ def _kernel(
     name: str, rows: int, norm: bool, generation: str, n_chunk: int = 0, k_split: int = 0
 ) -> str:
     """The kernel for all shapes, or for rows of `n_chunk` chunks that `k_split` warps share."""
+    sizes = f"{WARPS[generation]}, {rows}, {LOADS[generation, norm]}"
     flags = f"{str(norm).lower()}, {str(generation == BULK).lower()}, {n_chunk}, {k_split}"
-    return f"stream_mul_mat<{FLOATS.get(name, name)}, {WARPS}, {rows}, {LOADS[norm]}, {flags}>"
+    return f"stream_mul_mat<{FLOATS.get(name, name)}, {sizes}, {flags}>"
 
 
 def for_one_shape(name: str, rows: int, norm: bool, n_in: int, k_split: int) -> KernelSource:
@@ -197,9 +198,12 @@ def _choice(device: Device, kind: str, work: Work) -> tuning.Stream:
 def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     """The launch by the table, cut down where the rows are few or long; None where none fits."""
     choice = _choice(device, kind, work)
+    generation = tuning.generation(device)
+    warps = WARPS[generation]
     dtype = work.weights[0].dtype
     is_float = dtype.name in FLOATS
     row = (F32 if is_float else form_of_few(dtype)).row_bytes(work.n_in)
+    row = -(-row // 16) * 16
     n_piece, pair = work.n_in // (8 if is_float else 32), 2 if work.glu >= 0 else 1
     row_bytes = (dtype if is_float else LAYOUTS[dtype.name]).row_bytes(work.n_in)
     n_unit = work.n_row // pair
@@ -208,22 +212,22 @@ def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     k_split = choice.k_split
     while k_split > 1 and n_piece <= 16 * k_split:
         k_split //= 2
-    k_split = min(k_split, WARPS // pair)
+    k_split = min(k_split, warps // pair)
     fixed = row + 4 * pair * units * k_split
     room = min(device.max_shared - 1024 - fixed, choice.stage_bytes)
     rows = choice.rows
-    while rows > 1 and WARPS * rows // 2 >= k_split * units * pair:
+    while rows > 1 and warps * rows // 2 >= k_split * units * pair:
         rows //= 2
-    if tuning.generation(device) == GENERIC:
+    if generation == GENERIC:
         return Geometry(rows, k_split, 0, 0, grid, fixed) if room >= 0 else None
-    while rows > 1 and 2 * WARPS * rows // k_split * row_bytes > room:
+    while rows > 1 and 3 * warps * rows // k_split * row_bytes > room:
         rows //= 2
-    while k_split < WARPS // pair and WARPS * rows // k_split * row_bytes > room:
+    while k_split < warps // pair and warps * rows // k_split * row_bytes > room:
         k_split *= 2
-    tile_bytes = WARPS * rows // k_split * row_bytes
+    tile_bytes = warps * rows // k_split * row_bytes
     fixed = row + 4 * pair * units * k_split
     # Tiles end where a weight does.
-    n_tile = -(-units * pair * k_split // (WARPS * rows)) + len(work.weights) - 1
+    n_tile = -(-units * pair * k_split // (warps * rows)) + len(work.weights) - 1
     n_stage = min(n_tile, MAX_STAGES, room // tile_bytes)
     shared = n_stage * tile_bytes + fixed
     if n_stage < 1 or shared > device.max_shared - 1024:
@@ -260,12 +264,13 @@ def stream_mul_mat(low: Lowering, step: Step) -> None:
         module,
         kernel,
         grid=g.grid,
-        block=32 * (WARPS + (generation == BULK)),
+        block=32 * (WARPS[generation] + (generation == BULK)),
         shared=g.shared,
         pdl=generation == BULK,
         args=[
             low.at(work.x),
             *((low.at(work.norm.weight), work.norm.eps) if work.norm else (None, 0.0)),
+            1 / work.n_in,
             work.n_in // 32,
             *_three(low, work.weights),
             *_three(low, work.biases),
@@ -273,7 +278,7 @@ def stream_mul_mat(low: Lowering, step: Step) -> None:
             *_three(low, work.outs),
             *_sizes(work),
             work.glu,
-            g.k_split,
+            g.k_split.bit_length() - 1,
             g.n_stage,
             g.in_flight,
             choice.trigger,
