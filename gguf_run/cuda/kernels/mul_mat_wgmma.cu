@@ -94,16 +94,20 @@ mul_mat_wgmma(Products all, const uint8_t* __restrict__ x, float* partial, int n
   }
   more_registers<240>();
   const float* const scales = (const float*)(x + (size_t)n_tok * n_chunk * 64);
+  Weights<Q, BN> weights;
+  const auto begin_weights = [&](int u) {
+    const int tile = u / n_step, first = tile * n_step, r = thread_anew() / 4 * 2;
+    const RowTile rows(all, tile / n_tok_tile);
+    const auto at = [&](int r) { return rows.p.w + (size_t)min(rows.row0 + r, rows.p.n_out - 1) * Q::row_bytes(n_chunk); };
+    weights.begin(at(r), at(r + 1), n_chunk, u - first, tile_end(u) - first);
+  };
+  if (begin < end) begin_weights(begin);
   for (int u = begin; u < end; u = next(u)) {
     const int tile = u / n_step, tok0 = tile % n_tok_tile * BN;
     const int first = tile * n_step, k0 = u - first, k1 = tile_end(u) - first;
     float sum[BN / 2];
-    {
-      const RowTile rows(all, tile / n_tok_tile);
-      const auto weights = [&](int r) { return rows.p.w + (size_t)min(rows.row0 + r, rows.p.n_out - 1) * Q::row_bytes(n_chunk); };
-      const int r = tid / 4 * 2;
-      multiply<Q, BN>(sum, ring, weights(r), weights(r + 1), n_chunk, k0, k1);
-    }
+    multiply<Q, BN>(sum, ring, weights, k0, k1);
+    if (next(u) < end) begin_weights(next(u));
     const int thread = thread_anew();
     if (k1 - k0 < n_step) {
       float* const piece = piece_of<BN>(partial, blockIdx.x, u == begin, thread);

@@ -106,25 +106,37 @@ __device__ __forceinline__ void copy_tokens(Ring<STAGES>& ring, const uint8_t* x
   }
 }
 
-// sum (64 rows x BN tokens of a warpgroup, see Wgmma) of steps k0 ... k1 - 1, k0 < k1. The 256 threads that multiply, whose
-// rings began with slot 0, parity 0; `row` and `other_row` are the weights of the thread's rows lane / 4 and lane / 4 + 8 of its
-// warp's 16, which may be any rows. Tokens beyond those that were copied get arbitrary sums.
-template <class Q, int BN, int STAGES>
-__device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& ring, const uint8_t* row, const uint8_t* other_row, int n_chunk, int k0, int k1) {
+// A thread's weights of two rows, which may be any: `begin` has those of the first steps from k0 on loaded, steps k0 ... k1 - 1
+// being wanted.
+template <class Q, int BN> struct Weights {
   using Raw = typename Q::Raw;
-  constexpr int AHEAD = sizeof(Raw) > 36 ? 1 : BN > 128 ? 2 : BN > 64 ? 3 : 5;  // steps that weights are loaded ahead
-  const int lane = threadIdx.x % 32, t = lane % 4;
-  const uint8_t* const rows[2] = {row, other_row};
+  static constexpr int AHEAD = sizeof(Raw) > 36 ? 1 : BN > 128 ? 2 : BN > 64 ? 3 : 5;  // steps that weights are loaded ahead
+  const uint8_t *row, *other_row;
+  int n_chunk, k1;
   Raw raw[AHEAD][2];  // of the steps from this one on
-  unsigned a[2][4][4];
-  const auto load = [&](int i, int k) {
+  __device__ __forceinline__ void load(int i, int k) {
+    const int c = STEP_CHUNKS * min(k, k1 - 1) + threadIdx.x % 4;
+    raw[i][0] = Q::load(row, n_chunk / Q::CHUNKS, c), raw[i][1] = Q::load(other_row, n_chunk / Q::CHUNKS, c);
+  }
+  __device__ __forceinline__ void begin(const uint8_t* first, const uint8_t* second, int chunks, int k0, int end) {
+    row = first, other_row = second, n_chunk = chunks, k1 = end;
 #pragma unroll
-    for (int r = 0; r < 2; r++) raw[i][r] = Q::load(rows[r], n_chunk / Q::CHUNKS, STEP_CHUNKS * min(k, k1 - 1) + t);
-  };
+    for (int i = 0; i < AHEAD; i++) load(i, k0 + i);
+  }
+};
+
+// sum (64 rows x BN tokens of a warpgroup, see Wgmma) of steps k0 ... k1 - 1, k0 < k1. The 256 threads that multiply, whose
+// rings began with slot 0, parity 0; the weights, begun at k0, are those of the thread's rows lane / 4 and lane / 4 + 8 of its
+// warp's 16. Tokens beyond those that were copied get arbitrary sums.
+template <class Q, int BN, int STAGES>
+__device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& ring, Weights<Q, BN>& weights, int k0, int k1) {
+  constexpr int AHEAD = Weights<Q, BN>::AHEAD;
+  const int lane = threadIdx.x % 32, t = lane % 4;
+  unsigned a[2][4][4];
   const auto decode = [&](int half, int i, int k) {  // the first or last 64 of raw[i]'s columns, those of step k
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-      const Halves<Q> chunk(raw[i][r], STEP_CHUNKS * min(k, k1 - 1) + t);
+      const Halves<Q> chunk(weights.raw[i][r], STEP_CHUNKS * min(k, k1 - 1) + t);
 #pragma unroll
       for (int s = 0; s < 4; s++) chunk.step(4 * half + s, a[half][s][r], a[half][s][2 + r]);
     }
@@ -142,8 +154,6 @@ __device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& rin
     before = ring.slot;
     ring.next();
   };
-#pragma unroll
-  for (int i = 0; i < AHEAD; i++) load(i, k0 + i);
   decode(0, 0, k0);
   for (int first = k0; first < k1; first += AHEAD)
 #pragma unroll
@@ -152,7 +162,7 @@ __device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& rin
       if (k >= k1) break;
       products(0, k > k0);
       decode(1, i, k);
-      load(i, k + AHEAD);
+      weights.load(i, k + AHEAD);
       products(1, true);
       decode(0, (i + 1) % AHEAD, k + 1);
     }

@@ -41,12 +41,19 @@ mul_mat_wgmma_glu(const uint8_t* __restrict__ gate, const uint8_t* __restrict__ 
   more_registers<240>();
   uint8_t* const staged = stages + STAGES * STAGE_BYTES<BN>;
   const float* const scales = (const float*)(x + (size_t)n_tok * n_chunk * 64);
+  Weights<Q, BN> weights;
+  const auto begin_weights = [&](int tile) {
+    // A block of 64 columns of h: a warp has one piece of it for all tokens, a lane one number of that.
+    const int thread = thread_anew();
+    const size_t row = (size_t)tile_column(tile / n_tok_tile * 8 + thread / 32, thread % 32 / 4) * Q::row_bytes(n_chunk);
+    weights.begin(gate + row, up + row, n_chunk, 0, n_step);
+  };
+  if (blockIdx.x < n_tile) begin_weights(blockIdx.x);
   for (int tile = blockIdx.x; tile < n_tile; tile += gridDim.x) {
     const int tok0 = tile % n_tok_tile * BN, block = tile / n_tok_tile;
-    // A block of 64 columns of h: a warp has one piece of it for all tokens, a lane one number of that.
-    const size_t row = (size_t)tile_column(block * 8 + tid / 32, tid % 32 / 4) * Q::row_bytes(n_chunk);
     float sum[BN / 2];
-    multiply<Q, BN>(sum, ring, gate + row, up + row, n_chunk, 0, n_step);
+    multiply<Q, BN>(sum, ring, weights, 0, n_step);
+    if (tile + gridDim.x < n_tile) begin_weights(tile + gridDim.x);
     const int thread = thread_anew(), lane = thread % 32, warp = thread / 32, g = lane / 4;
     if (thread == 0) bulk_store_read();  // of the tile before
     named_barrier(1, MULTIPLY);
