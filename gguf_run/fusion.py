@@ -68,6 +68,14 @@ _NORMED = "n = rms_norm(x); m = mul(n, w); c ?= cast(m);"
 _THREE = "q = mul_mat(wq, c); k = mul_mat(wk, c); v = mul_mat(wv, c);"
 _GLU = "|".join([*GLU_OPS, "swiglu_oai"])
 _GATED = "g = mul_mat(wg, c); u = mul_mat(wu, c);"
+_ROUTED = "n = rms_norm(x); m = mul(n, w); p = mul_mat(wr, m)"
+_CHOICE = "i = moe_ids(l); r = moe_weights(l, i)"
+_EXPERTS_GATED = (
+    "g = mul_mat_id(wg, x, i); h ?= add_id(g, bg, i); u = mul_mat_id(wu, x, i);"
+    f" v ?= add_id(u, bu, i); y = {_GLU}(h, v); c = cast(y)"
+)
+_EXPERTS_JOINT = f"g = mul_mat_id(w, x, i); h ?= add_id(g, b, i); y = {_GLU}(h, h); c = cast(y)"
+_EXPERTS_SUM = "p = mul_mat_id(w, x, i); q ?= add_id(p, b, i); s = moe_sum(q, m)"
 _CACHED = "y = flash_attn_ext(qr, ks, vs); ks = set_rows(kc, kr); vs = set_rows(vc, v);"
 _HEADS = f"qr = rope(q); {_CACHED} kr = rope(k)"
 _NORMED_HEADS = (
@@ -82,6 +90,8 @@ FUSIONS = (
     Fusion("flash_attn_append", f"{_NORMED_HEADS} keep: y ks vs"),
     Fusion("flash_attn_append", f"{_HEADS}; c = cast(y) keep: ks vs"),
     Fusion("flash_attn_append", f"{_HEADS} keep: y ks vs"),
+    Fusion("norm_router", f"{_ROUTED}; l = add(p, b); c ?= cast(m) keep: m l"),
+    Fusion("norm_router", f"{_ROUTED}; c ?= cast(m) keep: m p"),
     Fusion(
         "norm_mul_mats",
         f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
@@ -108,20 +118,12 @@ FUSIONS = (
     Fusion("rope_set_rows", "r = rope(x); y = set_rows(cache, r, slots)"),
     Fusion("glu_cast", f"g = {_GLU}(a, b); y = cast(g)"),
     Fusion("mul_mat_add", "p = mul_mat(w, x); y = add(p, b)"),
-    Fusion(
-        "mul_mat_id_glu",
-        f"g = mul_mat_id(wg, x, i); h ?= add_id(g, bg, i); u = mul_mat_id(wu, x, i);"
-        f" v ?= add_id(u, bu, i); y = {_GLU}(h, v); c = cast(y)",
-    ),
-    Fusion(
-        "mul_mat_id_glu",
-        f"g = mul_mat_id(w, x, i); h ?= add_id(g, b, i); y = {_GLU}(h, h); c = cast(y)",
-    ),
-    Fusion(
-        "mul_mat_id_sum",
-        "p = mul_mat_id(w, x, i); q ?= add_id(p, b, i); s = moe_sum(q, m); y = add(s, r)",
-    ),
-    Fusion("mul_mat_id_sum", "p = mul_mat_id(w, x, i); q ?= add_id(p, b, i); s = moe_sum(q, m)"),
+    Fusion("mul_mat_id_glu", f"{_CHOICE}; {_EXPERTS_GATED} keep: i r"),
+    Fusion("mul_mat_id_glu", f"{_CHOICE}; {_EXPERTS_JOINT} keep: i r"),
+    Fusion("mul_mat_id_glu", _EXPERTS_GATED),
+    Fusion("mul_mat_id_glu", _EXPERTS_JOINT),
+    Fusion("mul_mat_id_sum", f"{_EXPERTS_SUM}; y = add(s, r)"),
+    Fusion("mul_mat_id_sum", _EXPERTS_SUM),
     Fusion("mul_mat_id_add", "p = mul_mat_id(w, x, i); y = add_id(p, b, i)"),
     Fusion("moe_router", "e = moe_ids(l); y = moe_weights(l, e) keep: e"),
     Fusion("moe_sum_add", "s = moe_sum(x, w); y = add(s, b)"),
@@ -169,7 +171,7 @@ def fuse(
             continue
         name, parts = t.op, [t]
         for fusion in fusions:
-            found = _find(fusion, t, readers, kept, taken)
+            found = _find(fusion, t, readers, kept, taken, order)
             if found is None:
                 continue
             found.sort(key=order.__getitem__)
@@ -185,14 +187,19 @@ def fuse(
 
 
 def _find(
-    fusion: Fusion, first: Tensor, readers: Readers, kept: set[Tensor], taken: set[Tensor]
+    fusion: Fusion,
+    first: Tensor,
+    readers: Readers,
+    kept: set[Tensor],
+    taken: set[Tensor],
+    order: Mapping[Tensor, int],
 ) -> list[Tensor] | None:
     """The parts of `fusion` whose first op is `first`, or None."""
     if first.op not in fusion.ops[0].ops:
         return None
     for match in _matches(fusion.ops, {}, first, readers, taken):
         parts = {match[op.name]: op.name for op in fusion.ops if match[op.name].op in op.ops}
-        if _stands_alone(fusion, parts, readers, kept):
+        if _stands_alone(fusion, parts, readers, kept, order):
             return list(parts)
     return None
 
@@ -243,34 +250,36 @@ def _bind(op: PatternOp, t: Tensor, match: Match) -> Match | None:
 
 
 def _stands_alone(
-    fusion: Fusion, parts: Mapping[Tensor, str], readers: Readers, kept: set[Tensor]
+    fusion: Fusion,
+    parts: Mapping[Tensor, str],
+    readers: Readers,
+    kept: set[Tensor],
+    order: Mapping[Tensor, int],
 ) -> bool:
     """Whether only results that may leave the group do, and the group can run as one step.
 
-    It can where each result hangs on a part that reads what was computed outside, whatever that is:
-    then no result can be needed for what the group itself needs.
+    It can where no result is needed for what the group itself needs.
     """
-    leaving = [t for t in parts if t in kept or any(r not in parts for r in readers[t])]
+    leaving = {t for t in parts if t in kept or any(r not in parts for r in readers[t])}
     if any(parts[t] not in fusion.keep for t in leaving):
         return False
-    sinks = leaving or [list(parts)[-1]]
-    readers_of: dict[Tensor, list[Tensor]] = {}
-    for t in parts:
-        for s in map(producer, t.srcs):
-            if s.kind is Kind.OP and s not in parts:
-                readers_of.setdefault(s, []).append(t)
-    return all(
-        any(_hangs_on(sink, t, parts) for t in early)
-        for early in readers_of.values()
-        for sink in sinks
-    )
+    needs = {producer(s) for t in parts for s in t.srcs} - set(parts)
+    return not any(_needs_one_of(s, leaving, order) for s in needs)
 
 
-def _hangs_on(t: Tensor, other: Tensor, parts: Mapping[Tensor, str]) -> bool:
-    """Whether `t` is `other` or reads it, through parts alone."""
-    if t is other:
-        return True
-    return any(_hangs_on(producer(s), other, parts) for s in t.srcs if producer(s) in parts)
+def _needs_one_of(t: Tensor, others: set[Tensor], order: Mapping[Tensor, int]) -> bool:
+    """Whether `t` is one of `others` or hangs on one, through any ops."""
+    oldest = min((order[other] for other in others), default=0)
+    found, waiting = {t}, [t]
+    while waiting:
+        t = waiting.pop()
+        if t in others:
+            return True
+        # What was made before all of them hangs on none.
+        sources = {s for s in t.srcs if order.get(s, -1) >= oldest} - found
+        found |= sources
+        waiting += sources
+    return False
 
 
 # Order

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from case_data import Array, Draw, distinct, integers, values
 from cases import Build, Case
 
 from gguf_run.graph import F32, Gating, Graph, RouterParams, Tensor
+from gguf_run.quants import quant_type
+from op_cases.stream_mul_mat import ROUNDED
 
 # Routers
 
@@ -125,6 +128,58 @@ ROUTERS = [
     Case("moe_ids alone", experts_alone, {"logits": spaced(50)}),
 ]
 
+# Routers with the norm ahead of them
+
+
+def normed(
+    n: int,
+    n_expert: int,
+    p: RouterParams,
+    dtype: str = "Q4_0",
+    added: bool = False,
+    bias: bool = False,
+    shared: bool = False,
+    start: int = 0,
+) -> Build:
+    """Norm, router and a product with the chosen experts; `shared`: others read the norm, too."""
+
+    def build(g: Graph) -> list[Tensor]:
+        x = g.view(g.input("x", (1, start + n), F32), start, start + n)
+        x = g.mul(g.rms_norm(x, 1e-6), g.weight("norm", (n,), F32))
+        logits = g.mul_mat(g.weight("router", (n_expert, n), F32), x)
+        if added:
+            logits = g.add(logits, g.weight("router.bias", (n_expert,), F32))
+        ids = g.moe_ids(logits, p, g.weight("bias", (n_expert,), F32) if bias else None)
+        weights = g.moe_weights(logits, ids, p)
+        w = g.weight("w", (n_expert, 8, n), quant_type(dtype))
+        y = g.mul_mat_id(w, g.reshape(x, 1, 1, n), ids)
+        return [ids, weights, y, *([g.scale(x, 2.0)] if shared else [])]
+
+    return build
+
+
+def norm_router(n: int, n_expert: int, k: int, how: str = "", **options: Any) -> Case:
+    gating = options.pop("gating", Gating.SOFTMAX)
+    p = RouterParams(k, gating, **options.pop("params", {}))
+    name = f"norm_router {k} of {n_expert}, {n} numbers {gating.name}{how and ', ' + how}"
+    return Case(name, normed(n, n_expert, p, **options), tolerance=ROUNDED)
+
+
+NORMED = [
+    *(norm_router(64, n, min(n, 8)) for n in (1, 8, 60, 160, 512)),
+    *(norm_router(n, 16, 4) for n in (32, 96, 2016, 2048, 2080, 8192)),
+    *(norm_router(64, 40, 4, gating=g, bias=g is not Gating.SOFTMAX) for g in Gating),
+    norm_router(64, 16, 4, "biased", gating=Gating.SOFTMAX_SELECTED, added=True, dtype="MXFP4"),
+    norm_router(64, 16, 4, "read by others", shared=True),
+    norm_router(64, 16, 4, "read by others, no cast", shared=True, dtype="F16"),
+    norm_router(64, 16, 4, "no cast", dtype="F32"),
+    norm_router(64, 16, 4, "two terms", dtype="Q8_0"),
+    norm_router(64, 16, 4, "a slice", start=4),
+    norm_router(64, 16, 4, "a slice that isn't aligned", start=3),
+    norm_router(64, 16, 4, "in groups", params={"n_group": 4, "n_group_used": 2}),
+    norm_router(8224, 4, 2, "too long"),
+]
+
 # Groups
 
 
@@ -225,4 +280,4 @@ SUMS = [
     ),
 ]
 
-CASES = [*ROUTERS, *GROUPS, *SUMS]
+CASES = [*ROUTERS, *NORMED, *GROUPS, *SUMS]

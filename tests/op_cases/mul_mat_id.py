@@ -8,9 +8,10 @@ import numpy as np
 from case_data import WEIGHT_TYPES, Array, Draw, integers, values
 from cases import Build, Case
 
-from gguf_run.graph import F32, GLU_OPS, GluParams, Graph, RouterParams, Tensor
+from gguf_run.graph import F32, GLU_OPS, Gating, GluParams, Graph, RouterParams, Tensor
 from gguf_run.quants import quant_type
 from op_cases.moe import one_each
+from op_cases.stream_mul_mat import ROUNDED
 
 FLOATS = ("F32", "F16", "BF16")
 QUANTISED = tuple(name for name in WEIGHT_TYPES if name not in FLOATS)
@@ -79,19 +80,28 @@ class Experts:
     n_ff: int = 96
     down: str = ""
     """The type of the last product, where it is another."""
+    gating: Gating = Gating.SOFTMAX
+    n_group: int = 1
+    choice_biased: bool = False
+    """Experts are chosen by scores with a bias."""
 
     def __str__(self) -> str:
         how = [self.glu, *["joint"] * self.joint, *["biased"] * self.biased]
-        how += ["alone"] * (not self.residual)
+        how += ["alone"] * (not self.residual) + ["chosen with a bias"] * self.choice_biased
+        how += [f"{self.n_group} groups"] * (self.n_group > 1)
+        how += [self.gating.name] * (self.gating is not Gating.SOFTMAX)
         sizes = f"{self.n_used} of {self.n_expert}, {self.n_embd} to {self.n_ff}"
         types = " and ".join(t for t in (self.dtype, self.down) if t)
         return f"experts {types}, {sizes}, {self.n_tok} tokens, {' '.join(how)}"
 
     def build(self, g: Graph) -> Tensor:
         x = g.input("x", (self.n_tok, self.n_embd), F32)
-        p = RouterParams(self.n_used)
+        p = RouterParams(
+            self.n_used, self.gating, n_group=self.n_group, n_group_used=(self.n_group + 1) // 2
+        )
         logits = g.mul_mat(g.weight("router", (self.n_expert, self.n_embd), F32), x)
-        ids = g.moe_ids(logits, p)
+        bias = g.weight("bias", (self.n_expert,), F32) if self.choice_biased else None
+        ids = g.moe_ids(logits, p, bias)
         weights = g.moe_weights(logits, ids, p)
         rows = g.reshape(x, self.n_tok, 1, self.n_embd)
         if self.joint:
@@ -154,12 +164,30 @@ CASES = [
         {"ids": integers(0, 6), "other": integers(0, 6)},
     ),
     *(
-        Case(str(e), e.build)
+        Case(
+            str(e),
+            e.build,
+            tolerance=ROUNDED if e.n_tok == 1 else 1e-7,
+        )
         for e in (
             *(Experts(t, n, j) for t in ("Q4_0", "F32") for n in (1, 12) for j in (False, True)),
             *(Experts(t, 2, n_embd=256, n_ff=256) for t in QUANTISED),
             *(Experts("MXFP4", 2, j, True, "swiglu_oai") for j in (False, True)),
+            *(Experts(t, 1, n_embd=256, n_ff=256) for t in QUANTISED),
+            *(Experts("MXFP4", 1, j, True, "swiglu_oai") for j in (False, True)),
             *(Experts("Q8_0", 1, glu=glu, residual=False) for glu in GLU_OPS),
+            *(Experts("Q4_0", 1, n_expert=20, n_used=k, biased=True) for k in (1, 2, 5, 16, 17)),
+            *(
+                Experts("Q4_0", 1, n_expert=n, n_ff=32, gating=gating, choice_biased=biased)
+                for n in (40, 300)
+                for gating in Gating
+                for biased in (False, True)
+            ),
+            *(Experts("Q4_0", 1, n_expert=n, n_used=8, n_ff=32) for n in (128, 129, 256, 257, 512)),
+            Experts("Q4_0", 1, n_expert=64, n_ff=32, gating=Gating.SIGMOID, n_group=8),
+            Experts("Q4_0", 1, n_expert=320, n_ff=32, n_group=5, choice_biased=True),
+            Experts("Q4_0", 1, True, n_embd=96, n_ff=3200, residual=False),
+            Experts("Q8_0", 1, n_embd=3200, n_ff=96),
             *(Experts("Q4_0", n, down="Q8_0") for n in (1, 3)),
             Experts("Q8_0", 2, down="Q4_0"),
             Experts("Q4_0", 8, n_expert=20, n_used=16, biased=True, residual=False),

@@ -25,6 +25,12 @@ __device__ __forceinline__ int sum_before(int v) {
   return sum - v;
 }
 
+// ids[i] ... ids[i + 3], -1 from `last` on; i a multiple of 4, i < last.
+__device__ __forceinline__ int4 load_four(const int* ids, int i, int last) {
+  if (i + 4 <= last) return *(const int4*)(ids + i);
+  return make_int4(ids[i], i + 1 < last ? ids[i + 1] : -1, i + 2 < last ? ids[i + 2] : -1, -1);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS)
 moe_group(const int* __restrict__ ids, int* __restrict__ out, int n_pair, int n_tile, int size) {
   extern __shared__ int counts[];
@@ -32,13 +38,17 @@ moe_group(const int* __restrict__ ids, int* __restrict__ out, int n_pair, int n_
   for (int e = tid; e < n_expert; e += THREADS) counts[e] = 0;
   __syncthreads();
   // Neighbouring pairs belong to one thread: so the order of threads is that of pairs.
-  const int share = (n_pair + THREADS - 1) / THREADS;
+  const int share = ((n_pair + THREADS - 1) / THREADS + 3) / 4 * 4;
   const int first = min(tid * share, n_pair), last = min(first + share, n_pair);
   int mine = 0;
-  for (int i = first; i < last; i++) {
-    const int id = ids[i];
-    mine += id == expert;
-    atomicAdd(&counts[id], 1);
+#pragma unroll 4
+  for (int i = first; i < last; i += 4) {
+    const int4 four = load_four(ids, i, last);
+    mine += (four.x == expert) + (four.y == expert) + (four.z == expert) + (four.w == expert);
+    atomicAdd(&counts[four.x], 1);
+    if (four.y >= 0) atomicAdd(&counts[four.y], 1);
+    if (four.z >= 0) atomicAdd(&counts[four.z], 1);
+    if (four.w >= 0) atomicAdd(&counts[four.w], 1);
   }
   __syncthreads();
   int before = 0, all = 0;  // tiles of the experts before this one, and of all
@@ -53,8 +63,13 @@ moe_group(const int* __restrict__ ids, int* __restrict__ out, int n_pair, int n_
   const int row = 1 + size, n_own = (counts[expert] + size - 1) / size;
   int* const own = out + (long long)before * row;
   int at = sum_before(mine);
-  for (int i = first; mine && i < last; i++)
-    if (ids[i] == expert) own[at / size * row + 1 + at % size] = i, at++;
+  for (int i = first; mine && i < last; i += 4) {
+    const int4 four = load_four(ids, i, last);
+    if (four.x == expert) own[at / size * row + 1 + at % size] = i, at++;
+    if (four.y == expert) own[at / size * row + 1 + at % size] = i + 1, at++;
+    if (four.z == expert) own[at / size * row + 1 + at % size] = i + 2, at++;
+    if (four.w == expert) own[at / size * row + 1 + at % size] = i + 3, at++;
+  }
   for (int tile = tid; tile < n_own; tile += THREADS) own[tile * row] = expert;
   for (int i = counts[expert] + tid; i < n_own * size; i += THREADS) own[i / size * row + 1 + i % size] = -1;
   for (int tile = all + expert; tile < n_tile; tile += n_expert)

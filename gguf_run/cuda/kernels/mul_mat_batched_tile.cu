@@ -1,7 +1,7 @@
 // mul_mat_batched_f32: y[t,h,r] = sum_k w[h,r,k] * x[t,h,k], w of T = float, half or nv_bfloat16, any shape
 // w (n_head, n_out, n_in); x (n_tok, n_head, n_in) f32 with strides (rows.cuh); y (n_tok, n_head, n_out) f32 without gaps;
 // the rest, block and bound: mul_mat_tile.cuh
-// grid = (n_out / 64, n_tok / 64, both rounded up; n_head)
+// grid = (n_out / 64, n_tok / 128, both rounded up; n_head)
 #include "mul_mat_tile.cuh"
 #include "rows.cuh"
 

@@ -1,6 +1,6 @@
 // mul_mat_f32: y[t,r] = sum_k w[r,k] * x[t,k] (+ add[t,r]), w of T = float, half or nv_bfloat16, any shape
 // operands, block and bound: mul_mat_tile.cuh; y (n_tok, n_out) without gaps
-// grid = (n_out / 64, n_tok / 64, n_split), the first two rounded up; with n_split > 1 a block sums its share of n_in and
+// grid = (n_out / 64, n_tok / 128, n_split), the first two rounded up; with n_split > 1 a block sums its share of n_in and
 // writes it to `partial` (n_split, n_tok, n_out), which mul_mat_sum adds up
 #include "mul_mat_tile.cuh"
 

@@ -64,12 +64,12 @@ def _launch_router(low: Lowering, t: Tensor, op: str, operands: list[Any]) -> No
     assert isinstance(p, RouterParams)
     require_f32(op, logits)
     n_tok, n_expert = logits.shape
-    per_lane = next((n for n in PER_LANE if n_expert <= 32 * n), None)
-    if per_lane is None or p.n_used > MAX_USED or p.n_group > MAX_GROUPS:
+    if not router_fits(p, n_expert):
         raise DeviceError(
             f"{op}: expected at most {32 * PER_LANE[-1]} experts in at most {MAX_GROUPS} groups, "
             f"{MAX_USED} of them used, found {n_expert} for {p}"
         )
+    per_lane = next(n for n in PER_LANE if n_expert <= 32 * n)
     rows = min(n_tok, TOKENS)
     low.launch(
         ROUTER,
@@ -80,8 +80,13 @@ def _launch_router(low: Lowering, t: Tensor, op: str, operands: list[Any]) -> No
     )
 
 
+def router_fits(p: RouterParams, n_expert: int) -> bool:
+    """Whether the kernels can choose so among so many experts."""
+    return n_expert <= 32 * PER_LANE[-1] and p.n_used <= MAX_USED and p.n_group <= MAX_GROUPS
+
+
 def router_struct(p: RouterParams, n_expert: int) -> bytes:
-    """The struct `Router` of kernels/moe_router.cu."""
+    """The struct `Router` of kernels/moe_router.cuh."""
     gating = list(Gating).index(p.gating)
     sizes = (n_expert, p.n_used, gating, p.normalise, p.n_group, p.n_group_used)
     return struct.pack("<6i 2f", *sizes, p.scale, LEAST_SUM)

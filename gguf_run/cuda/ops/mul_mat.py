@@ -274,8 +274,8 @@ def _launch_sum(low: Lowering, p: Product, partial: Any, n_split: int) -> None:
 def _n_split_f32(device: Device, p: Product) -> int:
     """How many blocks share a tile's sums: a router has few rows, which alone would leave most of a
     device idle (250 us for 128 rows and 2048 tokens on an H200)."""
-    n_tile = -(-p.n_out // 64) * -(-p.n_tok // 64)
-    return max(1, min(16, p.n_in // 128, 3 * device.n_sm // n_tile))
+    n_tile = -(-p.n_out // 64) * -(-p.n_tok // 128)
+    return max(1, min(16, p.n_in // 128, 2 * device.n_sm // n_tile))
 
 
 def _launch_tile(low: Lowering, step: Step, p: Product) -> None:
@@ -284,7 +284,7 @@ def _launch_tile(low: Lowering, step: Step, p: Product) -> None:
     low.launch(
         TILE_F32,
         f"mul_mat_f32<{FLOAT_TYPES[p.w.dtype.name]}>",
-        grid=(-(-p.n_out // 64), -(-p.n_tok // 64), n_split),
+        grid=(-(-p.n_out // 64), -(-p.n_tok // 128), n_split),
         block=256,
         args=[*operands(low, p), partial, p.n_tok, p.n_out, p.n_in, p.x.strides[0], p.add_stride],
     )

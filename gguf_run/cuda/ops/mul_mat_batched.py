@@ -118,7 +118,7 @@ def _launch_tile(low: Lowering, t: Tensor, operands: list[Any]) -> None:
     low.launch(
         TILE_F32,
         f"mul_mat_batched_f32<{FLOAT_TYPES[w.dtype.name]}>",
-        grid=(-(-n_out // 64), -(-x.shape[0] // 64), n_head),
+        grid=(-(-n_out // 64), -(-x.shape[0] // 128), n_head),
         block=256,
         args=[*operands, x.shape[0], n_out, n_in, *_strides(x).structs()],
     )
