@@ -170,9 +170,8 @@ CANDIDATES: dict[str, dict[str, Sequence[Any]]] = {
         "per_sm": (1, 2, 3),
     },
     "ATTENTION": {
-        "brief": (64, 128, 256, 384, 768),
-        "per_sm": (1, 2, 4),
-        "late_trigger": (False, True),
+        "least": (64, 128, 256, 384, 768),
+        "trigger": (0, 1, 2),
     },
 }
 

@@ -16,7 +16,7 @@ BULK, GENERIC = "bulk", "generic"
 """Generations: with bulk copies and dependent launches (sm_90 on), and without."""
 
 AT_ONCE, COPIED, LOADED = range(3)
-"""When a kernel lets the one behind it start (kernels/stream_mul_mat.cu)."""
+"""When a kernel lets the one behind it start (kernels/stream_mul_mat.cu, attn_decode.cu)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,12 @@ STREAMS: Mapping[tuple[str, str, str], Stream] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Attention of one token: up to `brief` keys a block has a query head and all keys; beyond,
-    `per_sm` blocks of a multiprocessor share the keys. `late_trigger` lets the kernel behind start
-    once the first keys are on their way, else at once."""
+    """Attention of one token: beyond two times `least` keys a block has a part of them, `least` or
+    more, where there are as many multiprocessors. `trigger` says when the kernel behind may start:
+    at once, once the first keys are on their way, or once the queries are there."""
 
-    brief: int = 384
-    per_sm: int = 2
-    late_trigger: bool = True
+    least: int = 128
+    trigger: int = COPIED
 
 
 ATTENTION: Mapping[str, Attention] = MappingProxyType({BULK: Attention(), GENERIC: Attention()})

@@ -3,207 +3,24 @@
 //   row `slot` of the caches = k, v as the cache's type stores them;  out = attention of q over keys 0 ... position
 // q (n_head, D), k and v (n_head_kv, D) f32 with strides of heads; positions, slots, seq_ids (1) i32; `slot` is where
 // position lies by the block table (or -1: no row is written); everything else as flash_attn.cuh says
-// grid >= n_head and >= sets of H query heads; block = 256; D = 64, 96, 128 or 256; page_size % 32 == 0
-// Up to `brief` keys a block has one query head and all keys; eight rounds of loads a warp are in registers before
-// pdl_wait(), so that short contexts cost little more than the launch: bound by latency. Beyond that a block has up to H
-// query heads of a group, which share each load, and one of n_split parts of the keys: bound by memory. With BULK (sm_90)
-// `n_stage` tiles of keys are on their way to shared memory (n_stage tiles of K and V); else keys come to registers. The
-// last block of a set merges its parts. Positions, tables and older keys are as the step found them and may be read before
-// the wait.
-#include "cache_types.cuh"
-#include "flash_attn.cuh"
-#include "rope.cuh"
+// A set is up to HEADS query heads of one KV head: `each` of its `group` ones; grid = (sets of a KV head, KV heads, parts);
+// block = 256; D = 64, 96, 128 or 256; page_size a power of two, 32 or more; at most MAX_SETS sets and MAX_PARTS parts
+// More than two times `least` keys are cut into one part for each `least`, up to as many as the grid has (merging costs more
+// than a second round of 128 keys): a part has a block for each set,
+// whose warps take 16 keys at a time; the last block of a set merges its parts. A warp's first keys and values are on their
+// way to registers before pdl_wait(): positions, tables and older keys are as the step found them. Bound by latency while
+// keys are few, by memory beyond: K and V are read once, and the products are tensor cores'.
+//
+// The cached numbers are exact in f16; q and the weights of the softmax are each two f16 numbers, high + low, so that
+// nothing is lost of f32 (attn_decode.cuh).
+#include "attn_decode.cuh"
 
-constexpr int WARPS = 8, THREADS = 32 * WARPS, MAX_SETS = 1024;
-constexpr int TILE = 32, MAX_STAGES = 4;  // keys of a tile, tiles in shared memory
+// When the kernel behind may start, as cuda/tuning.py numbers it: at once, once the first keys are on their way, or once the
+// queries are there.
+enum Trigger { AT_ONCE, COPIED, LOADED };
 
 // Blocks of each set that have ended; all zero between launches.
 __device__ unsigned arrived[MAX_SETS];
-
-// Eight neighbours of a cached row, the i-th eight.
-template <class Cache> struct Piece;
-
-template <> struct Piece<CacheF16> {
-  uint4 raw;
-  __device__ __forceinline__ void clear() { raw = make_uint4(0, 0, 0, 0); }
-  __device__ __forceinline__ void load(const unsigned char* row, int i) { raw = ((const uint4*)row)[i]; }
-  __device__ __forceinline__ void get(float (&x)[8]) const {
-    const unsigned words[4] = {raw.x, raw.y, raw.z, raw.w};
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      const float2 pair = __half22float2(*(const __half2*)&words[j]);
-      x[2 * j] = pair.x, x[2 * j + 1] = pair.y;
-    }
-  }
-};
-
-template <> struct Piece<CacheQ8_0> {
-  unsigned low, high;  // blocks are only 2-byte aligned
-  unsigned short d;
-  __device__ __forceinline__ void clear() { low = high = 0, d = 0; }
-  __device__ __forceinline__ void load(const unsigned char* row, int i) {
-    const unsigned short* block = (const unsigned short*)(row + i / 4 * CacheQ8_0::BYTES);
-    const unsigned short* q = block + 1 + i % 4 * 4;
-    d = block[0];
-    low = q[0] | (unsigned)q[1] << 16, high = q[2] | (unsigned)q[3] << 16;
-  }
-  __device__ __forceinline__ void get(float (&x)[8]) const {
-    const float scale = __half2float(__ushort_as_half(d));
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-      x[j] = scale * (signed char)(low >> 8 * j), x[j + 4] = scale * (signed char)(high >> 8 * j);
-    }
-  }
-};
-
-// A key's lanes: PER_KEY of them hold eight elements each (of D = 96 four hold none), KEYS keys a warp.
-template <int D> struct Lanes {
-  static constexpr int PER_KEY = D <= 64 ? 8 : D <= 128 ? 16 : 32, KEYS = 32 / PER_KEY, PIECES = D / 8;
-};
-
-// Where one KV head's keys lie.
-struct Keys {
-  const unsigned char *k, *v;
-  const int* pages;
-  int head_kv, begin, end;  // keys begin <= key < end are in the cache and seen
-};
-
-// KEYS * R neighbouring keys of a warp, in registers.
-template <class Cache, int D, int R> struct Batch {
-  static constexpr int KEYS = Lanes<D>::KEYS, SIZE = KEYS * R;
-  Piece<Cache> k[R], v[R];
-
-  __device__ __forceinline__ void clear() {
-#pragma unroll
-    for (int r = 0; r < R; r++) k[r].clear(), v[r].clear();
-  }
-  __device__ __forceinline__ void get_k(int r, float (&x)[8]) const { k[r].get(x); }
-  __device__ __forceinline__ void get_v(int r, float (&x)[8]) const { v[r].get(x); }
-
-  __device__ __forceinline__ void load(const Attention& a, const Keys& keys, int first) {
-    const int group = threadIdx.x % 32 / Lanes<D>::PER_KEY, piece = threadIdx.x % Lanes<D>::PER_KEY;
-    const bool any = first < keys.end;
-    const long long row0 = any ? ((long long)keys.pages[first / a.page_size] * a.n_head_kv + keys.head_kv) * a.page_size + first % a.page_size : 0;
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-      const int key = first + r * KEYS + group;
-      const bool valid = key >= keys.begin && key < keys.end && piece < Lanes<D>::PIECES;
-      k[r].clear();
-      if (valid) k[r].load(keys.k + (row0 + key - first) * a.k_row_bytes, piece);
-    }
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-      const int key = first + r * KEYS + group;
-      const bool valid = key >= keys.begin && key < keys.end && piece < Lanes<D>::PIECES;
-      v[r].clear();
-      if (valid) v[r].load(keys.v + (row0 + key - first) * a.v_row_bytes, piece);
-    }
-  }
-};
-
-// The same in shared memory: row 0 of k and v is key `first`; of rows that are no seen keys nothing is read.
-template <class Cache, int D> struct Staged {
-  const unsigned char *k, *v;
-  int first, begin, end;
-
-  __device__ __forceinline__ void get(const unsigned char* rows, int r, float (&x)[8]) const {
-    constexpr int PER_KEY = Lanes<D>::PER_KEY;
-    const int row = r * Lanes<D>::KEYS + threadIdx.x % 32 / PER_KEY, piece = threadIdx.x % PER_KEY, key = first + row;
-    Piece<Cache> p;
-    p.clear();
-    if (key >= begin && key < end && piece < Lanes<D>::PIECES) p.load(rows + row * (D / Cache::SIZE * Cache::BYTES), piece);
-    p.get(x);
-  }
-  __device__ __forceinline__ void get_k(int r, float (&x)[8]) const { get(k, r, x); }
-  __device__ __forceinline__ void get_v(int r, float (&x)[8]) const { get(v, r, x); }
-};
-
-// The softmax so far of N query heads over the keys of these lanes.
-template <int N> struct State {
-  float top[N], total[N], sum[N][8];
-  __device__ __forceinline__ State() {
-#pragma unroll
-    for (int h = 0; h < N; h++) {
-      top[h] = negative_infinity(), total[h] = 0;
-#pragma unroll
-      for (int i = 0; i < 8; i++) sum[h][i] = 0;
-    }
-  }
-  // Makes `m` the largest score of head h; returns what scores are taken relative to.
-  __device__ __forceinline__ float raise(int h, float m) {
-    m = fmaxf(top[h], m);
-    const float base = m == negative_infinity() ? 0 : m, shrink = exp2f(top[h] - base);
-    total[h] *= shrink;
-#pragma unroll
-    for (int i = 0; i < 8; i++) sum[h][i] *= shrink;
-    top[h] = m;
-    return base;
-  }
-};
-
-// Adds a batch; its first key is `first`, and keys begin <= key < end count.
-template <int D, int N, int R, class Source>
-__device__ __forceinline__ void add(State<N>& state, const Source& batch, const Attention& a, const float (&q)[N][8], int first,
-                                    int begin, int end) {
-  constexpr int PER_KEY = Lanes<D>::PER_KEY, KEYS = Lanes<D>::KEYS;
-  const int group = threadIdx.x % 32 / PER_KEY;
-  float score[R][N];
-#pragma unroll
-  for (int r = 0; r < R; r++) {
-    float x[8];
-    batch.get_k(r, x);
-#pragma unroll
-    for (int h = 0; h < N; h++) {
-      score[r][h] = 0;
-#pragma unroll
-      for (int i = 0; i < 8; i++) score[r][h] += q[h][i] * x[i];
-    }
-  }
-#pragma unroll
-  for (int r = 0; r < R; r++)
-#pragma unroll
-    for (int h = 0; h < N; h++) {
-      const float s = warp_sum<PER_KEY>(score[r][h]);
-      const int key = first + r * KEYS + group;
-      score[r][h] = key >= begin && key < end ? cap_score(a, s) : negative_infinity();
-    }
-#pragma unroll
-  for (int h = 0; h < N; h++) {
-    float m = score[0][h];
-#pragma unroll
-    for (int r = 1; r < R; r++) m = fmaxf(m, score[r][h]);
-    const float base = state.raise(h, m);
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-      score[r][h] = exp2f(score[r][h] - base);
-      state.total[h] += score[r][h];
-    }
-  }
-#pragma unroll
-  for (int r = 0; r < R; r++) {
-    float x[8];
-    batch.get_v(r, x);
-#pragma unroll
-    for (int h = 0; h < N; h++)
-#pragma unroll
-      for (int i = 0; i < 8; i++) state.sum[h][i] += score[r][h] * x[i];
-  }
-}
-
-// One result of N heads: (top, total) and D sums of each.
-template <int D, int N> struct Result {
-  float2 state[N];
-  float sum[N][D];
-};
-
-template <class Cache, int D, int H> struct Shared {
-  float2 turns[D / 2];
-  float head[H + 2][D], query[H][D];
-  __align__(16) unsigned char key[D / Cache::SIZE * Cache::BYTES + 16], value[D / Cache::SIZE * Cache::BYTES + 16];
-  Result<D, H> result[WARPS];
-  unsigned long long full[MAX_STAGES];
-  bool is_last;
-};
 
 // What a launch is given.
 struct Decode {
@@ -215,245 +32,262 @@ struct Decode {
   int position, slot, sequence;
 };
 
-// Merges the lanes of a warp that hold the same elements of different keys.
-template <int D, int N> __device__ __forceinline__ void merge_lanes(State<N>& state) {
+// The heads of a set.
+struct Set {
+  int index, head_kv, first, n;
+};
+
+template <int D> struct Result {
+  static constexpr int STRIDE = D + 4;  // banks
+  float sum[WARPS][HEADS<D>][STRIDE];
+};
+
+template <class Cache, int D> struct Shared {
+  Query<D> query;
+  union {
+    float head[HEADS<D> + 2][D];  // before the rotation
+    Result<D> result;
+    struct {
+      float factor[HEADS<D>][MAX_PARTS];
+      float4 sum[THREADS];
+    } merge;
+  };
+  float2 turns[D / 2];
+  __align__(16) unsigned char key[ROW_BYTES<Cache, D>], value[ROW_BYTES<Cache, D>];
+  float2 state[WARPS][COLUMNS];  // of each warp and head: the level and the total
+  float factor[HEADS<D>];
+  // What is needed again after the loop, in which registers are dear.
+  Set set;
+  int n_part, new_slot;
+  bool is_last;
+};
+
+// The heads that a warp brings in: of the queries, the key and the value, in this order, every WARPS-th.
+template <class Cache, int D> struct Incoming {
+  static constexpr int N = D / 32, MOST = (HEADS<D> + 2 + WARPS - 1) / WARPS;
+  float x[MOST][N], weight[MOST][N];
+
+  __device__ __forceinline__ void load_weights(const Decode& d, const Set& set) {
 #pragma unroll
-  for (int step = Lanes<D>::PER_KEY; step < 32; step *= 2) {
+    for (int r = 0; r < MOST; r++) {
+      const int job = warp_index() + r * WARPS;
+      const float* norm = job < set.n ? d.q_norm : job == set.n ? d.k_norm : nullptr;
 #pragma unroll
-    for (int h = 0; h < N; h++) {
-      const float top = state.top[h], m = fmaxf(top, __shfl_xor_sync(~0u, top, step));
-      const float factor = exp2f(top - (m == negative_infinity() ? 0 : m));
-      state.top[h] = m;
-      state.total[h] *= factor;
-      state.total[h] += __shfl_xor_sync(~0u, state.total[h], step);
-#pragma unroll
-      for (int i = 0; i < 8; i++) {
-        state.sum[h][i] *= factor;
-        state.sum[h][i] += __shfl_xor_sync(~0u, state.sum[h][i], step);
-      }
+      for (int j = 0; j < N; j++) weight[r][j] = norm ? __ldg(norm + threadIdx.x % 32 + 32 * j) : 1.0f;
     }
   }
-}
-
-// A warp brings one head in: normalised and rotated, or as it is.
-template <int D>
-__device__ __forceinline__ void load_head(const float* x, const float (&weight)[D / 32], bool has_norm, float eps, float* raw) {
-  const int lane = threadIdx.x % 32;
-  float value[D / 32], squares = 0;
+  __device__ __forceinline__ void load(const Attention& a, const Decode& d, const Set& set, bool has_new) {
 #pragma unroll
-  for (int j = 0; j < D / 32; j++) value[j] = __ldcg(x + lane + 32 * j);
+    for (int r = 0; r < MOST; r++) {
+      const int job = warp_index() + r * WARPS;
+      const float* from = job < set.n    ? d.q + (set.first + job) * a.q_stride_head
+                          : job == set.n ? d.k + set.head_kv * d.k_stride
+                                         : d.v + set.head_kv * d.v_stride;
 #pragma unroll
-  for (int j = 0; j < D / 32; j++) squares += value[j] * value[j];
-  const float factor = has_norm ? rsqrtf(warp_sum(squares) / D + eps) : 1.0f;
+      for (int j = 0; j < N; j++) x[r][j] = job < set.n + 2 * has_new ? __ldcg(from + threadIdx.x % 32 + 32 * j) : 0.0f;
+    }
+  }
+  // Norms and rotations; then queries are in shared.query, the new row in shared.key and shared.value.
+  __device__ __forceinline__ void store(Shared<Cache, D>& shared, const Attention& a, const Rope& rope, const Decode& d, const Set& set,
+                                        bool has_new) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll 1  // code that is fetched takes longer than code that runs
+    for (int job = warp_index(); job < set.n + 2 * has_new; job += WARPS) {
+      const bool is_query = job < set.n, is_key = job == set.n;
+      float squares = 0;
 #pragma unroll
-  for (int j = 0; j < D / 32; j++) raw[lane + 32 * j] = has_norm ? value[j] * factor * weight[j] : value[j];
-  __syncwarp();
-}
-
-#if __CUDA_ARCH__ >= 900
-// Tiles of keys on their way to shared memory; slot i holds the tiles i, i + n_stage ... of the part.
-template <class Cache, int D> struct Ring {
-  static constexpr int ROW_BYTES = D / Cache::SIZE * Cache::BYTES, TILE_BYTES = TILE * ROW_BYTES;
-  unsigned long long* full;
-  unsigned char* tiles;
-  int n_stage;
-
-  __device__ __forceinline__ unsigned char* keys(int slot) const { return tiles + slot * 2 * TILE_BYTES; }
-  __device__ __forceinline__ unsigned char* values(int slot) const { return keys(slot) + TILE_BYTES; }
-  // One thread starts the copies of a tile, which lies in one page.
-  __device__ __forceinline__ void start(const Attention& a, const Keys& from, int tile, int slot) const {
-    const int first = tile * TILE;
-    const long long row = ((long long)from.pages[first / a.page_size] * a.n_head_kv + from.head_kv) * a.page_size + first % a.page_size;
-    mbarrier_arrive_expect(full + slot, 2 * TILE_BYTES);
-    bulk_copy(keys(slot), from.k + row * ROW_BYTES, TILE_BYTES, full + slot);
-    bulk_copy(values(slot), from.v + row * ROW_BYTES, TILE_BYTES, full + slot);
+      for (int j = 0; j < N; j++) squares += x[0][j] * x[0][j];
+      squares = warp_sum(squares);
+      const float factor = (is_query ? d.q_norm : is_key ? d.k_norm : nullptr) ? rsqrtf(squares * (1.0f / D) + (is_query ? d.q_eps : d.k_eps)) : 1.0f;
+      float* raw = shared.head[job];
+#pragma unroll
+      for (int j = 0; j < N; j++) raw[lane + 32 * j] = x[0][j] * factor * weight[0][j];
+      __syncwarp();
+#pragma unroll
+      for (int j = 0; j < N; j++) {
+        const float y = is_query || is_key ? rope_element(raw, lane + 32 * j, rope, shared.turns) : x[0][j];
+        if (is_query)
+          shared.query.put(job, lane + 32 * j, y * query_scale(a));
+        else
+          Cache::put(is_key ? shared.key : shared.value, lane + 32 * j, D, y);
+      }
+#pragma unroll
+      for (int r = 1; r < MOST; r++)
+#pragma unroll
+        for (int j = 0; j < N; j++) x[r - 1][j] = x[r][j], weight[r - 1][j] = weight[r][j];
+    }
   }
 };
-#endif
 
-// N query heads of one KV head, from `first_head` on (`n_head` of them exist), over one part of the keys.
-template <class Cache, int D, int H, int N, int R, bool RING>
-__device__ __forceinline__ void attend(Shared<Cache, D, H>& shared, const Attention& a, const Rope& rope, const Decode& x,
-                                       const int* block_table, const float* factors, int head_kv, int first_head, int n_head,
-                                       int set, int n_set, int part, int n_part, int n_stage, bool late_trigger) {
-  constexpr int SIZE = RING ? TILE : Batch<Cache, D, R>::SIZE;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, piece = lane % Lanes<D>::PER_KEY;
-  const int n_cached = x.slot < 0 ? x.position + 1 : x.position;
-  const int begin = a.window > 0 ? max(0, x.position - a.window + 1) : 0;
-  // The part's batches: batch b has keys b * SIZE and on.
-  const int batch0 = begin / SIZE, n_batch = (n_cached + SIZE - 1) / SIZE - batch0;
-  const int from = batch0 + (int)((long long)n_batch * part / n_part), to = batch0 + (int)((long long)n_batch * (part + 1) / n_part);
-  const Keys keys = {x.k_cache, x.v_cache, block_table + (long long)x.sequence * a.n_page_max, head_kv, begin, min(n_cached, to * SIZE)};
-  const bool has_new = x.slot >= 0 && part == n_part - 1;
-
-  Batch<Cache, D, R> batch;
-  int b = from + warp;
-#if __CUDA_ARCH__ >= 900
-  extern __shared__ __align__(128) unsigned char tiles[];
-  const Ring<Cache, D> ring = {shared.full, tiles, n_stage};
-  if (RING) {
-    if (threadIdx.x < n_stage) {
-      mbarrier_init(shared.full + threadIdx.x, 1);
-      mbarrier_fence();
-      if (from + (int)threadIdx.x < to) ring.start(a, keys, from + threadIdx.x, threadIdx.x);
-    }
-  }
-#endif
-  if (!RING) batch.load(a, keys, b * SIZE);
-  if (late_trigger) pdl_trigger();
-  const bool is_query = warp < N, is_key = warp == N;
-  const float* norm = is_query ? x.q_norm : is_key ? x.k_norm : nullptr;
-  float weight[D / 32];
+// The block's result: of head h of the set, elements 4 i ... 4 i + 3.
+template <class Cache, int D>
+__device__ __forceinline__ float4 merge_warps(const Shared<Cache, D>& shared, int h, int i, float2& state) {
+  float top = negative_infinity(), total = 0;
+  float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
-  for (int j = 0; j < D / 32; j++) weight[j] = norm ? __ldg(norm + lane + 32 * j) : 1.0f;
-  rope_turns(shared.turns, rope, x.position, factors);
+  for (int w = 0; w < WARPS; w++) top = fmaxf(top, shared.state[w][h].x);
+#pragma unroll
+  for (int w = 0; w < WARPS; w++) {
+    const float2 s = shared.state[w][h];
+    const float factor = exp2f(s.x - (top == negative_infinity() ? 0 : top));
+    total += factor * s.y;
+    add_scaled(sum, factor, *(const float4*)(shared.result.sum[w][h] + 4 * i));
+  }
+  state = make_float2(top, total);
+  return sum;
+}
+
+// The last block of a set: its parts' results, merged. states (n_part, HEADS), sums (n_part, HEADS, D)
+template <class Cache, int D>
+__device__ __forceinline__ void merge_parts(Shared<Cache, D>& shared, const Decode& d, const Set& set, const float2* states,
+                                            const float* sums, int n_part) {
+  constexpr int AHEAD = 8, N = MAX_PARTS / 32;
+  const int n_vec = set.n * (D / 4), n_slice = THREADS / n_vec, slice = threadIdx.x / n_vec, vec = threadIdx.x % n_vec;
+  const int h = vec / (D / 4), warp = warp_index(), lane = threadIdx.x % 32;
+  float4 x[AHEAD];
+  const auto load = [&](int first) {
+#pragma unroll
+    for (int j = 0; j < AHEAD; j++) {
+      const int p = first + j * n_slice;
+      x[j] = slice < n_slice && p < n_part ? __ldcg((const float4*)(sums + (long long)p * HEADS<D> * D) + vec) : make_float4(0, 0, 0, 0);
+    }
+  };
+  load(slice);
+  if (warp < set.n) {
+    float2 s[N];
+    float top = negative_infinity(), total = 0;
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+      const int p = lane + 32 * j;
+      s[j] = p < n_part ? __ldcg(states + p * HEADS<D> + warp) : make_float2(negative_infinity(), 0);
+    }
+#pragma unroll
+    for (int j = 0; j < N; j++) top = fmaxf(top, s[j].x);
+    top = warp_max(top);
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+      const float factor = exp2f(s[j].x - (top == negative_infinity() ? 0 : top));
+      total += factor * s[j].y;
+      shared.merge.factor[warp][lane + 32 * j] = factor;
+    }
+    total = warp_sum(total);
+    if (lane == 0) shared.factor[warp] = final_factor(top, total, d.sinks, set.first + warp);
+  }
+  __syncthreads();
+  float4 sum = make_float4(0, 0, 0, 0);
+  for (int first = slice; first < n_part;) {
+#pragma unroll
+    for (int j = 0; j < AHEAD; j++) add_scaled(sum, first + j * n_slice < n_part ? shared.merge.factor[h][first + j * n_slice] : 0.0f, x[j]);
+    first += AHEAD * n_slice;
+    load(first);
+  }
+  if (slice > 0) shared.merge.sum[threadIdx.x] = sum;
+  __syncthreads();
+  if (slice > 0) return;
+  for (int i = 1; i < n_slice; i++) add_scaled(sum, 1, shared.merge.sum[i * n_vec + vec]);
+  ((float4*)(d.out + (long long)set.first * D))[vec] = scaled(shared.factor[h], sum);
+}
+
+// A set's heads over one part of the keys: each warp's result in shared memory.
+template <class Cache, int D>
+__device__ __forceinline__ void attend(Shared<Cache, D>& shared, const Attention& a, const Rope& rope, const Decode& d, const int* block_table,
+                                       const float* factors, const Set& set, int n_part, int trigger) {
+  const int begin = a.window > 0 ? max(0, d.position - a.window + 1) : 0;
+  // Batches of the sequence, and the part's; the last parts may be empty.
+  const int batch0 = begin / BATCH, n_batch = d.position / BATCH + 1 - batch0, each = n_part > 1 ? (n_batch + n_part - 1) / n_part : n_batch;
+  const int from = blockIdx.z * each, to = min(n_batch, from + each);
+  const bool has_new = d.slot >= 0 && from < n_batch && to == n_batch;
+  const int end = min(d.position + (d.slot < 0), (batch0 + to) * BATCH);
+  const KeyRows rows = {d.k_cache, d.v_cache, block_table + (long long)d.sequence * a.n_page_max, begin, end};
+
+  constexpr int STEP = WARPS * BATCH;
+  int first = (batch0 + from + warp_index()) * BATCH, row = rows.row_of(a, first);
+  Batch<Cache, D> batch;
+  batch.load_keys(rows, first, row), batch.load_values(rows, first, row);
+  row = rows.row_of(a, first + STEP);
+  if (trigger == COPIED) pdl_trigger();
+  rope_turns(shared.turns, rope, d.position, factors);
+  shared.query.clear(set.n);
+  Incoming<Cache, D> incoming;
+  incoming.load_weights(d, set);
+  if (threadIdx.x == 0) shared.set = set, shared.n_part = n_part, shared.new_slot = has_new ? d.slot : -1;
   __syncthreads();
   pdl_wait();
-
-  if (is_query && warp < n_head) {
-    load_head<D>(x.q + (first_head + warp) * a.q_stride_head, weight, norm, x.q_eps, shared.head[warp]);
-    for (int i = lane; i < D; i += 32) shared.query[warp][i] = rope_element(shared.head[warp], i, rope, shared.turns) * query_scale(a);
-  } else if (is_query) {
-    for (int i = lane; i < D; i += 32) shared.query[warp][i] = 0;
-  } else if (has_new && is_key) {
-    load_head<D>(x.k + head_kv * x.k_stride, weight, norm, x.k_eps, shared.head[N]);
-    for (int i = lane; i < D; i += 32) Cache::put(shared.key, i, D, rope_element(shared.head[N], i, rope, shared.turns));
-  } else if (has_new && warp == N + 1) {
-    for (int i = lane; i < D; i += 32) Cache::put(shared.value, i, D, __ldcg(x.v + head_kv * x.v_stride + i));
-  }
+  incoming.load(a, d, set, has_new);
+  incoming.store(shared, a, rope, d, set, has_new);
   __syncthreads();
+  if (trigger == LOADED) pdl_trigger();
 
-  float q[N][8];
-#pragma unroll
-  for (int h = 0; h < N; h++)
-#pragma unroll
-    for (int i = 0; i < 8; i++) q[h][i] = piece < Lanes<D>::PIECES ? shared.query[h][piece * 8 + i] : 0.0f;
-  State<N> state;
-  bool new_left = has_new && warp == WARPS - 1;
-#if __CUDA_ARCH__ >= 900
-  if (RING) {
-    constexpr int ROWS = TILE / WARPS, ROW_BYTES = Ring<Cache, D>::ROW_BYTES;  // a warp's rows of a tile
-    for (int tile = from, slot = 0, parity = 0; tile < to || new_left; tile++) {
-      Staged<Cache, D> rows = {shared.key, shared.value, x.position, x.position, x.position + 1};
-      if (tile < to) {
-        mbarrier_wait(shared.full + slot, parity);
-        const int row = warp * ROWS;
-        rows = {ring.keys(slot) + row * ROW_BYTES, ring.values(slot) + row * ROW_BYTES, tile * TILE + row, keys.begin, keys.end};
-      } else {
-        new_left = false;
-      }
-      add<D, N, ROWS / Lanes<D>::KEYS>(state, rows, a, q, rows.first, rows.begin, rows.end);
-      if (tile >= to) break;
-      __syncthreads();
-      if (threadIdx.x == 0 && tile + n_stage < to) ring.start(a, keys, tile + n_stage, slot);
-      if (++slot == n_stage) slot = 0, parity ^= 1;
-    }
+  State<D> state;
+  for (; first < end + has_new; first += STEP) {
+    if (has_new && end - first < BATCH) batch.put(shared.key, shared.value, end - first);
+    float score[4];
+    batch.scores(shared.query, score);
+    batch.load_keys(rows, first + STEP, row);
+    state.weigh(a, score, first, begin, end + has_new);
+    batch.add_values(state, score);
+    batch.load_values(rows, first + STEP, row);
+    row = rows.row_of(a, first + 2 * STEP);
   }
-#endif
-  if (!RING)
-    for (; b < to || new_left; b += WARPS) {
-      const bool cached = b < to;
-      if (!cached) {
-        batch.clear();
-        if (lane < Lanes<D>::PIECES) batch.k[0].load(shared.key, lane), batch.v[0].load(shared.value, lane);
-        new_left = false;
-      } else if (b >= from + WARPS) {
-        batch.load(a, keys, b * SIZE);
-      }
-      const int first = cached ? b * SIZE : x.position;
-      add<D, N, R>(state, batch, a, q, first, cached ? keys.begin : first, cached ? keys.end : first + 1);
-      if (!cached) break;
-    }
-  merge_lanes<D, N>(state);
-  Result<D, H>& mine = shared.result[warp];
-#pragma unroll
-  for (int h = 0; h < N; h++) {
-    if (lane == 0) mine.state[h] = make_float2(state.top[h], state.total[h]);
-    if (lane < Lanes<D>::PIECES)
-#pragma unroll
-      for (int i = 0; i < 8; i++) mine.sum[h][lane * 8 + i] = state.sum[h][i];
-  }
-  // The new row goes into the cache; others read it in later steps alone.
-  if (has_new && first_head % (a.n_head / a.n_head_kv) == 0) {
-    const long long row = cache_row(x.slot, head_kv, a.n_head_kv, a.page_size);
-    for (int i = threadIdx.x; i < D / Cache::SIZE * Cache::BYTES / 2; i += THREADS) {
-      ((unsigned short*)(x.k_cache + row * a.k_row_bytes))[i] = ((const unsigned short*)shared.key)[i];
-      ((unsigned short*)(x.v_cache + row * a.v_row_bytes))[i] = ((const unsigned short*)shared.value)[i];
-    }
-  }
-  __syncthreads();
+  state.store(shared.state[threadIdx.x / 32], shared.result.sum[threadIdx.x / 32], shared.set.n);
+}
 
-  float2* states = (float2*)x.workspace + (long long)set * n_part * N;
-  float* sums = x.workspace + (2ll * n_set + (long long)set * D) * n_part * N;
-  for (int i = threadIdx.x; i < N * D; i += THREADS) {
-    const int h = i / D, column = i % D;
-    float top = negative_infinity(), total = 0, sum = 0;
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) top = fmaxf(top, shared.result[w].state[h].x);
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-      const float factor = exp2f(shared.result[w].state[h].x - (top == negative_infinity() ? 0 : top));
-      total += factor * shared.result[w].state[h].y, sum += factor * shared.result[w].sum[h][column];
-    }
+// The new row goes into the cache; others read it in later steps alone.
+template <class Cache, int D> __device__ __forceinline__ void append(const Shared<Cache, D>& shared, const Attention& a, const Decode& d) {
+  const long long row = cache_row(shared.new_slot, shared.set.head_kv, a.n_head_kv, a.page_size) * ROW_BYTES<Cache, D>;
+#pragma unroll 1
+  for (int i = THREADS - 1 - threadIdx.x; i < ROW_BYTES<Cache, D> / 2; i += THREADS) {  // the last threads merge nothing, mostly
+    ((unsigned short*)(d.k_cache + row))[i] = ((const unsigned short*)shared.key)[i];
+    ((unsigned short*)(d.v_cache + row))[i] = ((const unsigned short*)shared.value)[i];
+  }
+}
+
+// The warps' results become the block's, and the blocks' the set's.
+template <class Cache, int D> __device__ __forceinline__ void finish(Shared<Cache, D>& shared, const Decode& d) {
+  const Set set = shared.set;
+  const int part = blockIdx.z, n_part = shared.n_part;
+  float2* states = (float2*)d.workspace + (long long)set.index * n_part * HEADS<D>;
+  float* sums = d.workspace + (2ll * gridDim.x * gridDim.y + (long long)set.index * D) * n_part * HEADS<D>;
+  if (threadIdx.x < set.n * (D / 4)) {
+    const int h = threadIdx.x / (D / 4), i = threadIdx.x % (D / 4);
+    float2 of_block;
+    const float4 sum = merge_warps(shared, h, i, of_block);
     if (n_part == 1) {
-      if (h < n_head) x.out[(long long)(first_head + h) * D + column] = sum * final_factor(top, total, x.sinks, first_head + h);
+      ((float4*)(d.out + (long long)set.first * D))[threadIdx.x] = scaled(final_factor(of_block.x, of_block.y, d.sinks, set.first + h), sum);
     } else {
-      sums[((long long)part * N + h) * D + column] = sum;
-      if (column == 0) states[part * N + h] = make_float2(top, total);
+      ((float4*)(sums + (long long)part * HEADS<D> * D))[threadIdx.x] = sum;
+      if (i == 0) states[part * HEADS<D> + h] = of_block;
     }
   }
   if (n_part == 1) return;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    shared.is_last = atomicAdd(arrived + set, 1u) == n_part - 1u;
-    if (shared.is_last) arrived[set] = 0;
-    __threadfence();
+    shared.is_last = add_acquire_release(arrived + set.index, 1) == n_part - 1;
+    if (shared.is_last) arrived[set.index] = 0;
   }
   __syncthreads();
-  if (!shared.is_last) return;
-  for (int i = threadIdx.x; i < n_head * D; i += THREADS) {
-    const int h = i / D, column = i % D;
-    float top = negative_infinity(), total = 0, sum = 0;
-    for (int p = 0; p < n_part; p++) top = fmaxf(top, __ldcg(states + p * N + h).x);
-#pragma unroll 4
-    for (int p = 0; p < n_part; p++) {
-      const float2 s = __ldcg(states + p * N + h);
-      const float factor = exp2f(s.x - (top == negative_infinity() ? 0 : top));
-      total += factor * s.y, sum += factor * __ldcg(sums + ((long long)p * N + h) * D + column);
-    }
-    x.out[(long long)(first_head + h) * D + column] = sum * final_factor(top, total, x.sinks, first_head + h);
-  }
+  if (shared.is_last) merge_parts(shared, d, set, states, sums, n_part);
 }
 
-// Blocks that must fit a multiprocessor. Where two of four heads would spill a few registers, one.
-template <int D, int H> constexpr int PER_SM = H == 4 && (D == 256 ? __CUDA_ARCH__ >= 900 : __CUDA_ARCH__ >= 1200) ? 1 : 2;
-
-template <class Cache, int D, int H, bool BULK>
-__global__ void __launch_bounds__(256, (PER_SM<D, H>))
+template <class Cache, int D>
+__global__ void __launch_bounds__(THREADS, 1)
 attn_decode(const float* __restrict__ q, const float* __restrict__ k, const float* __restrict__ v, const float* __restrict__ q_norm,
             const float* __restrict__ k_norm, const int* __restrict__ positions, const int* __restrict__ slots,
             const int* __restrict__ seq_ids, const int* __restrict__ block_table, const float* __restrict__ factors,
             const float* __restrict__ sinks, unsigned char* k_cache, unsigned char* v_cache, float* __restrict__ out,
-            float* __restrict__ workspace, Attention a, Rope rope, long long k_stride, long long v_stride, float q_eps, float k_eps,
-            int brief, int n_stage, int late_trigger) {
-  __shared__ Shared<Cache, D, H> shared;
-  if (!late_trigger) pdl_trigger();
-  const Decode x = {q, k, v, q_norm, k_norm, sinks, k_cache, v_cache, out, workspace, k_stride, v_stride, q_eps, k_eps,
+            float* workspace, Attention a, Rope rope, long long k_stride, long long v_stride, float q_eps, float k_eps, int group,
+            int each, int least, int trigger) {
+  __shared__ Shared<Cache, D> shared;
+  if (trigger == AT_ONCE) pdl_trigger();
+  const Decode d = {q, k, v, q_norm, k_norm, sinks, k_cache, v_cache, out, workspace, k_stride, v_stride, q_eps, k_eps,
                     positions[0], slots[0], seq_ids[0]};
-  const int group = a.n_head / a.n_head_kv, seen = a.window > 0 ? min(x.position + 1, a.window) : x.position + 1;
-  if (seen <= brief) {
-    const int head = blockIdx.x;
-    if (head >= a.n_head)
-      pdl_leave();
-    else
-      attend<Cache, D, H, 1, Cache::SIZE == 1 ? 8 : 4, false>(shared, a, rope, x, block_table, factors, head / group, head, 1, head, a.n_head, 0, 1, 0, late_trigger);
-    return;
-  }
-  const int per_kv = (group + H - 1) / H, n_set = a.n_head_kv * per_kv, set = blockIdx.x % n_set, part = blockIdx.x / n_set;
-  const int n_part = min((int)gridDim.x / n_set, a.n_split);
-  if (part >= n_part) return pdl_leave();
-  const int head_kv = set / per_kv, first = set % per_kv * H;
-  attend<Cache, D, H, H, H == 4 ? 2 : 4, BULK>(shared, a, rope, x, block_table, factors, head_kv, head_kv * group + first, min(H, group - first), set,
-                                             n_set, part, n_part, n_stage, late_trigger);
+  const int seen = a.window > 0 ? min(d.position + 1, a.window) : d.position + 1;
+  const int n_part = gridDim.z > 1 && seen > 2 * least ? min((int)gridDim.z, (seen + least - 1) / least) : 1;
+  if (blockIdx.z >= n_part) return pdl_leave();
+  const int first = blockIdx.x * each;
+  const Set set = {(int)(blockIdx.y * gridDim.x + blockIdx.x), (int)blockIdx.y, (int)blockIdx.y * group + first, min(each, group - first)};
+  attend<Cache, D>(shared, a, rope, d, block_table, factors, set, n_part, trigger);
+  __syncthreads();
+  if (shared.new_slot >= 0 && blockIdx.x == 0) append(shared, a, d);
+  finish(shared, d);
 }

@@ -37,7 +37,7 @@ __device__ __forceinline__ float query_scale(const Attention& a) {
 }
 __device__ __forceinline__ float cap_score(const Attention& a, float x) {
   // tanh without overflow: 1 - 2 / (e^2x + 1); for small x its error is 1e-7, times the cap far below a score's own.
-  return a.softcap > 0 ? a.softcap * LOG2_E * (1 - 2 / (exp2f(2 * LOG2_E * x) + 1)) : x;
+  return a.softcap > 0 ? a.softcap * LOG2_E * (1 - __fdividef(2, exp2f(2 * LOG2_E * x) + 1)) : x;
 }
 
 // A block's rows: the sequence and the last key that each would see, -1 for rows beyond the last; ALiBi's slope.

@@ -318,6 +318,16 @@ __device__ __forceinline__ void add_release(unsigned* flag, unsigned value) {
 #endif
 }
 
+// The same with what others wrote before they added: it is seen after. Returns what the flag was.
+__device__ __forceinline__ unsigned add_acquire_release(unsigned* flag, unsigned value) {
+#if defined(CUDA_EMU)
+  return __atomic_fetch_add(flag, value, __ATOMIC_ACQ_REL);
+#else
+  unsigned old;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(flag), "r"(value) : "memory");
+  return old;
+#endif
+}
 // threadIdx.x, read anew: what is computed of it takes no registers before.
 __device__ __forceinline__ int thread_anew() {
 #if defined(CUDA_EMU)

@@ -33,15 +33,16 @@ __device__ __forceinline__ float2 rope_turn(const Rope& rope, int position, int 
 
 // All pairs' turns at one position into shared memory, by the whole block; a barrier must follow.
 __device__ __forceinline__ void rope_turns(float2* turns, const Rope& rope, int position, const float* factors) {
+#pragma unroll 1
   for (int i = threadIdx.x; i < rope.n_dims / 2; i += blockDim.x) turns[i] = rope_turn(rope, position, i, factors);
 }
 
 // Element i of the head x after the rotation.
 __device__ __forceinline__ float rope_element(const float* x, int i, const Rope& rope, const float2* turns) {
-  if (i >= rope.n_dims) return x[i];
   const int half = rope.n_dims / 2;
-  const bool second = rope.neox ? i >= half : i & 1;
-  const float2 turn = turns[rope.neox ? i - second * half : i / 2];
-  const float other = x[rope.neox ? i + (second ? -half : half) : i ^ 1];
-  return x[i] * turn.x + (second ? other : -other) * turn.y;
+  const bool is_turned = i < rope.n_dims, second = rope.neox ? i >= half : i & 1;
+  const int pair = rope.neox ? i - second * half : i / 2, other = rope.neox ? i + (second ? -half : half) : i ^ 1;
+  const float2 turn = turns[is_turned ? pair : 0];
+  const float y = x[i] * turn.x + (second ? 1 : -1) * x[is_turned ? other : i] * turn.y;
+  return is_turned ? y : x[i];
 }

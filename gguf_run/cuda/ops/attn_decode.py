@@ -11,40 +11,29 @@ from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, w
 from gguf_run.cuda.ops.flash_attn import Choice, attention_struct
 from gguf_run.cuda.ops.rope import factors_of, rope_struct
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS
-from gguf_run.cuda.tuning import BULK, GENERIC
+from gguf_run.cuda.tuning import BULK
 from gguf_run.fusion import producer
 from gguf_run.graph import F32, AttentionParams, Kind, NormParams, RopeParams, Tensor
 from gguf_run.plan import Step
 
 CACHES = ("F16", "Q8_0")
 HEAD_SIZES = (64, 96, 128, 256)
-SETS = (1, 2, 4)
-"""Query heads that may share the loads of a block."""
-MAX_SETS = 1024
+COLUMNS = 8
+"""Query heads that may share the loads of a block (of size 256: half as many)."""
+MAX_SETS, MAX_PARTS = 1024, 128
 BLOCK = 256
 
-TILE, MAX_STAGES, STAGE_BYTES = 32, 4, 64 << 10
-"""Keys of a tile; tiles that are on their way at a time, and their bytes, at most."""
-STATIC_BYTES = 48 << 10
-"""Shared memory besides, at most."""
 
-
-def _kernel(cache: str, size: int, n: int, generation: str) -> str:
-    return f"attn_decode<{CACHE_STRUCTS[cache]}, {size}, {n}, {str(generation == BULK).lower()}>"
+def _kernel(cache: str, size: int) -> str:
+    return f"attn_decode<{CACHE_STRUCTS[cache]}, {size}>"
 
 
 MODULES = {
-    (cache, size, n, generation): kernel_module(
-        "attn_decode.cu",
-        [_kernel(cache, size, n, generation)],
-        capabilities=tuning.CAPABILITIES[generation],
-    )
+    (cache, size): kernel_module("attn_decode.cu", [_kernel(cache, size)])
     for cache in CACHES
     for size in HEAD_SIZES
-    for n in SETS
-    for generation in (BULK, GENERIC)
 }
-"""A kernel each: they take the longest to compile of all, and a model needs one."""
+"""A kernel each: a model needs one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +55,6 @@ class Attend:
     k: Heads
     v: Tensor
     slots: Tensor
-
-    @property
-    def group(self) -> int:
-        return self.q.x.shape[1] // self.k.x.shape[1]
 
     @property
     def size(self) -> int:
@@ -125,8 +110,6 @@ def _fits(out: Tensor, keys: Tensor, values: Tensor) -> bool:
     """Whether there are kernels for these types, sizes and parameters."""
     p = out.params
     assert isinstance(p, AttentionParams)
-    group = out.shape[1] // keys.shape[1]
-    sets = keys.shape[1] * -(-group // min(group, SETS[-1]))
     return (
         p.causal
         and not p.max_bias
@@ -138,24 +121,26 @@ def _fits(out: Tensor, keys: Tensor, values: Tensor) -> bool:
         and values.is_contiguous
         and keys.shape[3] in HEAD_SIZES
         and keys.shape[2] % 32 == 0
-        and sets <= MAX_SETS
+        and keys.shape[2].bit_count() == 1
+        and _n_set(out.shape[1], *keys.shape[1::2]) <= MAX_SETS
     )
 
 
-def _per_set(a: Attend) -> int:
-    return max(n for n in SETS if n <= a.group)
+def _per_set(size: int) -> int:
+    return COLUMNS // 2 if size == 256 else COLUMNS
 
 
-def _blocks(device: Device, a: Attend) -> tuple[int, int]:
-    """Blocks of the launch, and the most parts of the keys that a set of heads gets."""
-    choice = tuning.attention(device)
-    n_head, n_kv = a.q.x.shape[1], a.k.x.shape[1]
-    n_page = a.out.srcs[5].shape[1]
-    if a.n_key <= choice.brief:
-        return n_head, 1
-    sets = n_kv * -(-a.group // _per_set(a))
-    parts = max(1, min(choice.per_sm * device.n_sm // sets, n_page))
-    return max(n_head, sets * parts), parts
+def _n_set(n_head: int, n_kv: int, size: int) -> int:
+    """Sets of query heads: up to so many of one KV head."""
+    return n_kv * -(-n_head // n_kv // _per_set(size))
+
+
+def _grid(device: Device, a: Attend) -> tuple[int, int, int]:
+    """Sets of a KV head, KV heads, and the most parts of the keys that each set gets."""
+    choice, n_kv = tuning.attention(device), a.k.x.shape[1]
+    n_set = _n_set(a.q.x.shape[1], n_kv, a.size)
+    n_part = min(device.n_sm // n_set, -(-a.n_key // choice.least), MAX_PARTS)
+    return n_set // n_kv, n_kv, max(1, n_part if a.n_key > 2 * choice.least else 1)
 
 
 @workspace("attn_decode")
@@ -163,12 +148,8 @@ def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
     """The partial results: a pair and a row a head and part."""
     a = _attend(parts)
     assert a is not None
-    _, n_part = _blocks(device, a)
-    if n_part == 1:
-        return 0
-    n = _per_set(a)
-    sets = a.k.x.shape[1] * -(-a.group // n)
-    return 4 * n * sets * n_part * (2 + a.size)
+    n_set, n_kv, n_part = _grid(device, a)
+    return 4 * _per_set(a.size) * n_set * n_kv * n_part * (2 + a.size) if n_part > 1 else 0
 
 
 @accepts("attn_decode")
@@ -186,20 +167,15 @@ def attn_decode(low: Lowering, step: Step) -> None:
     assert isinstance(rope.params, RopeParams)
     keys, values, positions, seq_ids, block_table = a.out.srcs[1:6]
     factors, choice = factors_of(rope), tuning.attention(low.device)
-    generation, cache = tuning.generation(low.device), keys.dtype.name
-    blocks, n_part = _blocks(low.device, a)
-    tile_bytes = 2 * TILE * keys.dtype.row_bytes(a.size)
-    room = min(STAGE_BYTES, low.device.max_shared - STATIC_BYTES)
-    is_staged = generation == BULK and a.n_key > choice.brief
-    n_stage = min(MAX_STAGES, room // tile_bytes) if is_staged else 0
+    cache = keys.dtype.name
+    grid, group = _grid(low.device, a), a.q.x.shape[1] // a.k.x.shape[1]
     unrotated = replace(a.out, srcs=(a.q.x, *a.out.srcs[1:]))
     low.launch(
-        MODULES[cache, a.size, _per_set(a), generation],
-        _kernel(cache, a.size, _per_set(a), generation),
-        grid=blocks,
+        MODULES[cache, a.size],
+        _kernel(cache, a.size),
+        grid=grid,
         block=BLOCK,
-        shared=n_stage * tile_bytes,
-        pdl=generation == BULK,
+        pdl=tuning.generation(low.device) == BULK,
         args=[
             *(low.at(t) for t in (a.q.x, a.k.x, a.v)),
             *(_maybe(low, h.weight) for h in (a.q, a.k)),
@@ -208,16 +184,17 @@ def attn_decode(low: Lowering, step: Step) -> None:
             _maybe(low, a.out.srcs[6] if len(a.out.srcs) > 6 else None),
             *(low.at(producer(t.srcs[0])) for t in (keys, values)),
             low.at(a.out),
-            low.workspace(step) if n_part > 1 else None,
-            attention_struct(unrotated, Choice(1, 1, n_part, None)),
+            low.workspace(step) if grid[2] > 1 else None,
+            attention_struct(unrotated, Choice(1, 1, grid[2], None)),
             rope_struct(rope.params),
             a.k.x.strides[1],
             a.v.strides[1],
             a.q.eps,
             a.k.eps,
-            choice.brief,
-            n_stage,
-            int(choice.late_trigger),
+            group,
+            -(-group // grid[0]),
+            choice.least,
+            choice.trigger,
         ],
     )
 
