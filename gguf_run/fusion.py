@@ -111,6 +111,7 @@ FUSIONS = (
     ),
     Fusion("mul_mats", f"{_THREE} keep: q k v"),
     Fusion("mul_mat_glu_cast", f"{_GATED} h = {'|'.join(GLU_OPS)}(g, u); y = cast(h)"),
+    Fusion("mul_mats_glu", f"{_GATED} y = {'|'.join(GLU_OPS)}(g, u)"),
     Fusion("mul_mats", "q = mul_mat(wq, c); k = mul_mat(wk, c) keep: q k"),
     Fusion("rms_norm_mul_cast", "n = rms_norm(x); m = mul(n, w); y = cast(m) keep: m"),
     Fusion("rms_norm_mul_rope", "n = rms_norm(x); m = mul(n, w); y = rope(m)"),

@@ -85,13 +85,14 @@ def graphs() -> Iterator[Build]:
     """The ops' cases, and what they leave out: every type with every number of tokens and rows."""
     yield from (case.build for case in ALL_CASES if case.name not in TOO_WIDE)
     for dtype in WEIGHT_TYPES:
-        yield from (product(dtype, n, 70, 256) for n in (1, 2, 4, 8, 9, 33, 65, 200))
+        yield from (product(dtype, n, 70, 256) for n in (1, 2, 4, 8, 9, 20, 33, 65, 200))
         if quant_type(dtype).block_size < 128:
             yield product(dtype, 65, 70, 192)
         for n in TIMES:
             yield product(dtype, n, 132 * 128, 4096)
             yield from (gated((dtype,) * 2, op, n, 132 * 64, 4096) for op in ("swiglu", "geglu"))
-        yield from (heads(dtype, n, 2, 70, 256) for n in (1, 9))
+        yield product(dtype, 8, 8000, 256)
+        yield from (heads(dtype, n, 2, 70, 256) for n in (1, 8, 9))
         yield from (chosen(dtype, n, 2, 3, 70, 256, own_rows=False) for n in (1, 40))
         for n_out in (8, 50000):
             yield one(dtype, n_out, 256)

@@ -32,6 +32,11 @@ WGMMA_TYPES = ("F16", "BF16", *(name for name in LAYOUTS if name != "MXFP4"))
 """Types whose numbers, scaled, are f16 numbers; MXFP4's may be as large as 2^128."""
 MIN_WGMMA = MAX_PAIR + 1
 """Tokens from which products go to wgmma."""
+FEW_CAPABILITY = 80
+"""From it on the kernels of few tokens (mul_mat_few.cu) take all types that wgmma does."""
+MIN_FEW, MOST_FEW = 5, 32
+"""Tokens that they are faster for than the vector kernels and those of many (measured on an H200);
+with floats, which come in two terms, up to MAX_FEW."""
 
 PRODUCTS = ("mul_mat", "mul_mat_id", "mul_mat_batched")
 FEW_PAIRS = 4
@@ -103,6 +108,13 @@ def form_of_few(dtype: QuantType) -> QuantType:
     return Q16_1 if is_fine else Q8_1
 
 
+def takes_few(dtype: QuantType, n_tok: int, capability: int) -> bool:
+    """Whether tokens are so few, and weights of a type, that mul_mat_few.cu is the fastest."""
+    most = MAX_FEW if is_float(dtype) else MOST_FEW
+    is_few = MIN_FEW <= n_tok <= most
+    return is_few and capability >= FEW_CAPABILITY and dtype.name in WGMMA_TYPES
+
+
 def _form(t: Tensor, capability: int) -> QuantType | None:
     """The type to which a product's activations are cast, or None for none."""
     if t.op not in PRODUCTS or t.srcs[1].dtype is not F32:
@@ -110,7 +122,8 @@ def _form(t: Tensor, capability: int) -> QuantType | None:
     w, x = t.srcs[:2]
     assert w.kind is Kind.WEIGHT, f"{t}: a product of two results has no kernel yet"
     few_pairs = t.op == "mul_mat_id" and t.srcs[2].n_elements <= FEW_PAIRS * w.shape[0]
-    if x.shape[0] <= MAX_FEW or few_pairs:
+    on_tensor_cores = t.op == "mul_mat" and takes_few(w.dtype, x.shape[0], capability)
+    if (x.shape[0] <= MAX_FEW and not on_tensor_cores) or few_pairs:
         return None if is_float(w.dtype) else form_of_few(w.dtype)
     # f32 weights would lose by f16; rows that are no whole number of blocks can't be cast.
     if w.dtype is F32 or w.shape[-1] % F16_SCALED.block_size:

@@ -6,7 +6,7 @@ import numpy as np
 from case_data import WEIGHT_TYPES, Array, values
 from cases import Build, Case
 
-from gguf_run.cuda.activations import MIN_WGMMA
+from gguf_run.cuda.activations import MIN_FEW, MIN_WGMMA, MOST_FEW
 from gguf_run.graph import F16_TILES, F32, Graph, Tensor
 from gguf_run.quants import quant_type
 
@@ -17,6 +17,8 @@ ROUNDED, WITH_MINIMUMS = 1e-7, 2e-7
 """Where scaled weights are rounded to f16 (mul_mat_wgmma.cuh). The minimums of random blocks are as
 large as their numbers, and are rounded as well."""
 HAVE_MINIMUMS = ("Q4_1", "Q5_1", "Q2_K", "Q4_K", "Q5_K")
+ROUNDED_OF_FEW = 3e-7
+"""The same where scales are rounded as well (mul_mat_few.cuh): at most 2.1e-7 was seen."""
 QUANTISED = tuple(name for name in WEIGHT_TYPES if name not in FLOATS)
 
 
@@ -32,6 +34,8 @@ def case(dtype: str, n_tok: int, n_out: int, n_in: int) -> Case:
     name = f"mul_mat {dtype} {n_out}x{n_in}, {n_tok} tokens"
     on_wgmma = n_tok >= MIN_WGMMA and n_in % F16_TILES.block_size == 0
     rounded = WITH_MINIMUMS if dtype in HAVE_MINIMUMS else ROUNDED
+    if MIN_FEW <= n_tok <= MOST_FEW and dtype not in FLOATS:
+        return Case(name, product(dtype, n_tok, n_out, n_in), tolerance=ROUNDED_OF_FEW)
     return Case(name, product(dtype, n_tok, n_out, n_in), tolerance=rounded if on_wgmma else EXACT)
 
 
@@ -121,6 +125,8 @@ def large_cases() -> list[Case]:
     """Several tiles and blocks each way, and sums shared among blocks."""
     return [
         *(case("Q4_0", n, 131, 2080) for n in (1, 4, 8)),
+        *(case("Q4_0", n, 300, 1056) for n in (2, 3, 5, 7, 16, 17, 32, 64)),
+        *(case("Q6_K", n, 300, 1024) for n in (6, 16, 32)),
         case("Q4_0", 1, 700, 96),
         case("Q4_0", 33, 130, 2080),
         case("Q4_0", 129, 129, 96),
@@ -184,11 +190,17 @@ CASES = [
             f"mul_mat {t}, rows far from one",
             product(t, 12, 20, 256),
             {"x": values(far_from_one(12))},
+            ROUNDED_OF_FEW,
         )
         for t in ("Q4_0", "Q4_K", "F16")
     ),
     *(
-        Case(f"mul_mat Q8_0, {n} rows far from one", product("Q8_0", n, 20, 256), {"x": values(x)})
+        Case(
+            f"mul_mat Q8_0, {n} rows far from one",
+            product("Q8_0", n, 20, 256),
+            {"x": values(x)},
+            ROUNDED_OF_FEW,
+        )
         for n, x in ((4, far_from_one(4)), (8, far_from_one(8)))
     ),
     *(

@@ -211,6 +211,7 @@ __global__ void __launch_bounds__(S::THREADS, 2) flash_attn_ext_mma(
   if constexpr (S::LEAST_SHARED > 64 * 1024) return;  // never launched on such a device
 #endif
   pdl_trigger();  // the merge may come to wait
+  pdl_wait();
   constexpr int TILE_K = S::KEYS * S::PITCH_K * 2, TILE_V = S::KEYS * S::PITCH_V * 2;  // bytes
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ Rows<S::ROWS> rows;

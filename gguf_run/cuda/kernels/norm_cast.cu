@@ -8,6 +8,8 @@ template <Form FORM>
 __global__ void __launch_bounds__(512, 4)
 rms_norm_mul_cast(const float* __restrict__ x, const float* __restrict__ w, half* __restrict__ y, float* __restrict__ plain,
                   int n_col, int n_inner, Strides of_x, float eps) {
+  pdl_trigger();
+  pdl_wait();
   const float* const from = x + row_start(blockIdx.x, n_inner, of_x);
   float squares = 0;
   const auto number = [&](int c) {

@@ -352,6 +352,11 @@ __device__ __forceinline__ int dp4a_us(unsigned a, int b, int c) {
   return d;
 #endif
 }
+// v, which the compiler keeps in a register instead of computing it again.
+__device__ __forceinline__ int opaque(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
 // 16 bytes that are read once: they needn't stay in L1.
 __device__ __forceinline__ uint4 load_once(const uint4* p) {
 #if defined(CUDA_EMU)

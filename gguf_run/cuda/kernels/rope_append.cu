@@ -77,6 +77,7 @@ rope_append(const float* __restrict__ q, const float* __restrict__ k, const floa
             const int* __restrict__ slots, const float* __restrict__ factors, float* __restrict__ q_out,
             unsigned char* __restrict__ k_cache, unsigned char* __restrict__ v_cache, Rope rope, Heads s) {
   extern __shared__ float2 turns[];
+  pdl_trigger();
   constexpr int PER_WARP = 32 / LANES, SIZE = 4 * LANES * REGISTERS;  // heads of a warp; room for one
   constexpr bool STAGED = Cache::SIZE > 1;
   __shared__ float staged[STAGED ? 8 : 1][STAGED ? PER_WARP * SIZE : 1];
@@ -95,6 +96,7 @@ rope_append(const float* __restrict__ q, const float* __restrict__ k, const floa
   };
   int first = (blockIdx.y * 8 + warp) * PER_WARP;  // of the warp
   rope_turns(turns, rope, positions[tok], factors);
+  pdl_wait();
   float4 next[REGISTERS];
   if (!STAGED) load(next, first + lane / LANES);
   __syncthreads();

@@ -27,6 +27,7 @@ GLU = {
     for gate in GATES
     for form, name in FORMS.items()
 }
+CAST = kernel_module("row_cast.cu", ["row_cast<SCALED>"])
 COLUMNS = 16
 """Of a thread: more threads would leave fewer blocks to a multiprocessor, which wait by turns."""
 MOST_THREADS = 512
@@ -38,16 +39,16 @@ STATIC_SHARED = 1024
 def _takes_norm(device: Device, parts: tuple[Tensor, ...]) -> bool:
     normed, weighted, cast = parts
     whole = is_weighted(parts) and cast.srcs[0] is weighted
-    return whole and _can_cast(device, cast, normed.srcs[0])
+    return whole and can_cast(device, cast, normed.srcs[0])
 
 
 @accepts("glu_cast")
 def _takes_glu(device: Device, parts: tuple[Tensor, ...]) -> bool:
     gated, cast = parts
-    return cast.srcs[0] is gated and _can_cast(device, cast, *gated.srcs)
+    return cast.srcs[0] is gated and can_cast(device, cast, *gated.srcs)
 
 
-def _can_cast(device: Device, cast: Tensor, *sources: Tensor) -> bool:
+def can_cast(device: Device, cast: Tensor, *sources: Tensor) -> bool:
     """Whether the form is one of these kernels', a row fits their memory, and four numbers of each
     source can be loaded at once."""
     if cast.dtype not in FORMS or 4 * cast.shape[-1] + STATIC_SHARED > device.max_shared:
@@ -72,7 +73,8 @@ def rms_norm_mul_cast(low: Lowering, step: Step) -> None:
     plain = low.at(weighted) if weighted in step.outputs else None
     args = [low.at(x), low.at(w), low.at(cast), plain, rows.n_col, rows.n_inner, *rows.structs()]
     kernel = f"rms_norm_mul_cast<{FORMS[cast.dtype]}>"
-    low.launch(NORM[cast.dtype], kernel, args=[*args, normed.params.eps], **_blocks(rows))
+    pdl, blocks = low.device.capability >= 90, _blocks(rows)
+    low.launch(NORM[cast.dtype], kernel, args=[*args, normed.params.eps], pdl=pdl, **blocks)
 
 
 @lowering("glu_cast")
@@ -85,6 +87,15 @@ def glu_cast(low: Lowering, step: Step) -> None:
     args = [*map(low.at, gated.srcs), low.at(cast), rows.n_col, rows.n_inner, *rows.structs()]
     kernel = f"glu_cast<{FORMS[cast.dtype]}, {gated.op.upper()}>"
     low.launch(GLU[gated.op, cast.dtype], kernel, args=[*args, *limits], **_blocks(rows))
+
+
+def launch_cast(low: Lowering, cast: Tensor) -> None:
+    """Rows that need nothing but the cast to F16_SCALED (row_cast.cu)."""
+    x = cast.srcs[0]
+    rows = rows_of(cast.op, x)
+    args = [low.at(x), low.at(cast), rows.n_col, rows.n_inner, *rows.structs()]
+    pdl = low.device.capability >= 90
+    low.launch(CAST, CAST.names[0], args=args, pdl=pdl, **_blocks(rows))
 
 
 def _blocks(rows: Rows) -> dict[str, Any]:

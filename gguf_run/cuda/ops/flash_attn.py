@@ -195,6 +195,7 @@ def _attend(low: Lowering, t: Tensor, c: Choice, scratch: Buffer | None, out: Te
             grid=(c.n_tile, k.shape[1], c.n_split),
             block=instance.shape.threads,
             shared=c.fit.shared,
+            pdl=low.device.capability >= 90,
             args=[*arguments, *types, c.fit.n_stage],
         )
     else:

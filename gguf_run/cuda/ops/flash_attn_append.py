@@ -139,6 +139,7 @@ def _prepare(low: Lowering, step: Step, a: Appended) -> None:
         grid=(n_tok, shares),
         block=32 * WARPS,
         shared=turns_bytes(a.rope.params),
+        pdl=low.device.capability >= 90,
         args=[
             *(None if t is None else low.at(t) for t in (a.q.x, a.k.x, a.v, *a.weights)),
             low.at(positions),

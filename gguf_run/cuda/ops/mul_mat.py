@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from gguf_run.cuda.activations import (
+    FEW_CAPABILITY,
     MAX_FEW,
     WGMMA_CAPABILITIES,
     WGMMA_TYPES,
     form_of_few,
 )
-from gguf_run.cuda.capabilities import ALL, with_shared
+from gguf_run.cuda.capabilities import ALL, before, with_shared
 from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
+from gguf_run.cuda.ops.mul_mat_few import Few, few_workspace, launch_few, takes
 from gguf_run.cuda.ops.mul_mat_wgmma import launch_wgmma, wgmma_workspace
 from gguf_run.cuda.ops.parts import launch_parts, parts_bytes
 from gguf_run.cuda.ops.product import Product, operands, product_of
@@ -99,14 +101,22 @@ def large_for(type_name: str) -> frozenset[int]:
     return LARGE - WGMMA_CAPABILITIES if is_whole and type_name in WGMMA_TYPES else LARGE
 
 
+def _capabilities(type_name: str, tile: Tile) -> frozenset[int]:
+    """Those of the devices that are given the kernels of a tile."""
+    if tile is TILES[-1]:
+        return large_for(type_name)
+    has_few = type_name in LAYOUTS and type_name in WGMMA_TYPES and tile is TILES[0]
+    return before(FEW_CAPABILITY) if has_few else ALL
+
+
 MMA = {
-    (name, large): kernel_module(
+    (name, tile): kernel_module(
         "mul_mat_mma.cu",
-        [tile.kernel("mul_mat_mma", name) for tile in (TILES if large else TILES[:-1])],
-        capabilities=large_for(name) if large else ALL - large_for(name),
+        [tile.kernel("mul_mat_mma", name)],
+        capabilities=_capabilities(name, tile),
     )
     for name in ("F16", "BF16", *LAYOUTS)
-    for large in (False, True)
+    for tile in TILES
 }
 SUM = kernel_module("mul_mat_mma.cu", ["mul_mat_sum"])
 TILE_F32 = kernel_module("mul_mat_tile.cu", [f"mul_mat_f32<{c}>" for c in FLOAT_TYPES.values()])
@@ -120,6 +130,10 @@ def mul_mat(low: Lowering, step: Step) -> None:
         launch_parts(low, step)
     elif product.x.dtype is F16_TILES:
         launch_wgmma(low, step, [product])
+    elif takes(low.device, product.w, product.x):
+        few = Few([product])
+        partial = low.workspace(step) if few_workspace(low.device, few) else None
+        launch_few(low, few, partial)
     elif product.x.dtype in (F16_SCALED, F16_PAIR):
         _launch_mma(low, step, product)
     elif not is_float(product.w.dtype):
@@ -143,6 +157,8 @@ def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
         return parts_bytes(parts) + _workspace(device, parts[:1])
     if product.x.dtype is F16_TILES:
         return wgmma_workspace(device, [product])
+    if takes(device, product.w, product.x):
+        return few_workspace(device, Few([product]))
     if product.x.dtype in (F16_SCALED, F16_PAIR):
         n_split = product.n_term * _n_split(device, product, _tile(device, product.n_row))
     elif product.x.dtype is F32 and product.n_tok > MAX_FEW:
@@ -249,7 +265,7 @@ def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
     if n_sum > n_split:  # each term's products are partial sums, too
         addend, y = None, partial
     low.launch(
-        MMA[name, low.device.capability in large_for(name)],
+        MMA[name, tile],
         tile.kernel("mul_mat_mma", name),
         grid=(-(-p.n_out // tile.rows), -(-p.n_row // tile.tokens), n_split),
         block=2 * tile.rows,

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from gguf_run.cuda.activations import WGMMA_CAPABILITIES, WGMMA_TYPES
 from gguf_run.cuda.device import Device
-from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering, workspace
-from gguf_run.cuda.ops.product import Product, operands, products_of
+from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
+from gguf_run.cuda.ops.product import Product, operands
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F16_TILES, Tensor
 from gguf_run.plan import Step
@@ -164,26 +164,6 @@ def _struct(low: Lowering, p: Product) -> bytes:
     """The struct `Product` of kernels/mul_mat_wgmma.cu."""
     w, _, addend, y = operands(low, p)
     return struct.pack("<3Q 2i", w.ptr, addend.ptr if addend else 0, y.ptr, p.n_out, p.add_stride)
-
-
-@accepts("mul_mats")
-def _takes_several(device: Device, parts: tuple[Tensor, ...]) -> bool:
-    """Products of one x, each with what is added to it, and with weights of one type."""
-    products = products_of(parts)
-    if products is None or products[0].x.dtype is not F16_TILES:
-        return False
-    return len({(p.w.dtype, p.x) for p in products}) == 1
-
-
-@workspace("mul_mats")
-def _workspace(device: Device, parts: tuple[Tensor, ...]) -> int:
-    return wgmma_workspace(device, products_of(parts) or ())
-
-
-@lowering("mul_mats")
-def mul_mats(low: Lowering, step: Step) -> None:
-    """Products of one x in one launch: few rows alone would leave most of a GPU idle."""
-    launch_wgmma(low, step, products_of(step.parts) or ())
 
 
 @accepts("mul_mat_glu_cast")
