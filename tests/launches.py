@@ -16,7 +16,7 @@ from op_cases.attn_decode import Decode
 from op_cases.flash_attn_ext import Attention
 from op_cases.mul_mat import product
 from op_cases.mul_mat_batched import heads
-from op_cases.mul_mat_id import chosen
+from op_cases.mul_mat_id import Experts, chosen
 from op_cases.mul_mat_wgmma import gated
 from op_cases.recurrent import delta
 from op_cases.soft_max import sums
@@ -94,6 +94,9 @@ def graphs() -> Iterator[Build]:
         yield product(dtype, 8, 8000, 256)
         yield from (heads(dtype, n, 2, 70, 256) for n in (1, 8, 9))
         yield from (chosen(dtype, n, 2, 3, 70, 256, own_rows=False) for n in (1, 40))
+        yield from (
+            Experts(dtype, n, n_expert=2, n_used=1, n_embd=256, n_ff=256).build for n in (66, 400)
+        )
         for n_out in (8, 50000):
             yield one(dtype, n_out, 256)
             yield plain(dtype, n_out, 256, bias=False, residual=True)

@@ -45,6 +45,9 @@ once a pair: beyond, it is as fast to group them (measured on an H200)."""
 PAIRS = 128
 """Pairs of a token and an expert in a group: with fewer, weights would be unpacked more often."""
 
+WGMMA_PAIRS = (64, 160)
+"""The same, on wgmma."""
+
 
 def activations_as_products_take_them(graph: Graph, capability: int) -> Graph:
     """`graph` with a cast before each product whose kernel takes one, shared by products of one x,
@@ -66,7 +69,8 @@ def activations_as_products_take_them(graph: Graph, capability: int) -> Graph:
         if form is not None:
             srcs[1] = _cast(result, made, srcs[1], form)
         if _grouped(t):
-            srcs.append(_group(result, made, t, srcs[2]))
+            size = pairs_of_tiles(t) if form is F16_TILES else PAIRS
+            srcs.append(_group(result, made, t, srcs[2], size))
         view_of = None if t.view_of is None else new.get(t.view_of, t.view_of)
         new[t] = replace(t, srcs=tuple(srcs), view_of=view_of)
         result.tensors.append(new[t])
@@ -89,12 +93,19 @@ def _cast(g: Graph, made: dict[object, Tensor], x: Tensor, form: QuantType) -> T
     return made[found, x.shape]
 
 
-def _group(g: Graph, made: dict[object, Tensor], t: Tensor, ids: Tensor) -> Tensor:
+def pairs_of_tiles(t: Tensor) -> int:
+    """Pairs in a group of a product with chosen experts on wgmma: those of most experts, where all
+    are chosen as often."""
+    mean = t.srcs[2].n_elements / t.srcs[0].shape[0]
+    return next((n for n in WGMMA_PAIRS if mean + 2.5 * mean**0.5 <= n), WGMMA_PAIRS[-1])
+
+
+def _group(g: Graph, made: dict[object, Tensor], t: Tensor, ids: Tensor, size: int) -> Tensor:
     """The pairs of `ids` by expert, as the products of many tokens take them."""
     n_expert = t.srcs[0].shape[0]
-    if (ids, n_expert) not in made:
-        made[ids, n_expert] = g.moe_group(ids, n_expert, PAIRS)
-    return made[ids, n_expert]
+    if (ids, n_expert, size) not in made:
+        made[ids, n_expert, size] = g.moe_group(ids, n_expert, size)
+    return made[ids, n_expert, size]
 
 
 def _grouped(t: Tensor) -> bool:
@@ -130,7 +141,7 @@ def _form(t: Tensor, capability: int) -> QuantType | None:
         return None
     whole_tiles = w.shape[-1] % F16_TILES.block_size == 0 and x.shape[0] >= MIN_WGMMA
     has_wgmma = capability in WGMMA_CAPABILITIES and w.dtype.name in WGMMA_TYPES
-    if t.op == "mul_mat" and has_wgmma and whole_tiles:
+    if t.op != "mul_mat_batched" and has_wgmma and whole_tiles:
         return F16_TILES
     is_pair = t.op == "mul_mat" and is_float(w.dtype) and x.shape[0] <= MAX_PAIR
     return F16_PAIR if is_pair else F16_SCALED

@@ -8,12 +8,16 @@ import numpy as np
 from case_data import WEIGHT_TYPES, Array, Draw, integers, values
 from cases import Build, Case
 
+from gguf_run.cuda.activations import MIN_WGMMA
 from gguf_run.graph import F32, GLU_OPS, Gating, GluParams, Graph, RouterParams, Tensor
 from gguf_run.quants import quant_type
 from op_cases.moe import one_each
 from op_cases.stream_mul_mat import ROUNDED
 
 FLOATS = ("F32", "F16", "BF16")
+TWO = (False, True)
+ON_WGMMA = 1e-6
+"""Weights are rounded to f16 there."""
 QUANTISED = tuple(name for name in WEIGHT_TYPES if name not in FLOATS)
 
 
@@ -167,7 +171,7 @@ CASES = [
         Case(
             str(e),
             e.build,
-            tolerance=ROUNDED if e.n_tok == 1 else 1e-7,
+            tolerance=ROUNDED if e.n_tok == 1 else ON_WGMMA if e.n_tok >= MIN_WGMMA else 1e-7,
         )
         for e in (
             *(Experts(t, n, j) for t in ("Q4_0", "F32") for n in (1, 12) for j in (False, True)),
@@ -193,6 +197,11 @@ CASES = [
             Experts("Q4_0", 8, n_expert=20, n_used=16, biased=True, residual=False),
             Experts("Q5_0", 1, n_expert=2, n_used=1, n_embd=96, n_ff=2080),
             Experts("Q4_K", 3, n_used=2, n_embd=256, n_ff=1024, n_expert=3),
+            *(Experts(t, 66, n_embd=256, n_ff=256) for t in (*QUANTISED, "F16", "BF16")),
+            *(Experts("Q4_0", 66, j, b, n_embd=128, n_ff=128) for j in TWO for b in TWO),
+            *(Experts("Q4_0", n, n_expert=2, n_used=1, n_embd=256, n_ff=128) for n in (128, 400)),
+            Experts("Q8_0", 70, True, True, "swiglu_oai", n_embd=384, n_ff=128),
+            Experts("Q4_0", 70, down="Q8_0", n_embd=128, n_ff=96),
         )
     ),
     *(

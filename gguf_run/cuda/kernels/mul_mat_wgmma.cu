@@ -75,7 +75,7 @@ mul_mat_wgmma(Products all, const uint8_t* __restrict__ x, float* partial, int n
   __shared__ unsigned long long full[STAGES], empty[STAGES];
   const int tid = threadIdx.x, n_step = n_chunk / STEP_CHUNKS;
   const int n_tok_tile = (n_tok + BN - 1) / BN, total = n_row_tile * n_tok_tile * n_step;
-  Ring<STAGES> ring = {stages, full, empty, 0, tid >= MULTIPLY};
+  Ring<STAGES, STAGE_BYTES<BN>> ring = {stages, full, empty, 0, tid >= MULTIPLY};
   if (tid == 0) ring.init();
   __syncthreads();
   const Shared steps = {total, (int)gridDim.x};
@@ -88,7 +88,7 @@ mul_mat_wgmma(Products all, const uint8_t* __restrict__ x, float* partial, int n
     if (tid > MULTIPLY) return;
     for (int u = begin; u < end; u = next(u)) {
       const int tile = u / n_step, tok0 = tile % n_tok_tile * BN, first = tile * n_step;
-      copy_tokens<BN>(ring, x, n_tok, tok0, min(BN, n_tok - tok0), u - first, tile_end(u) - first);
+      copy_tokens(ring, x, n_tok, tok0, min(BN, n_tok - tok0), u - first, tile_end(u) - first);
     }
     return;
   }

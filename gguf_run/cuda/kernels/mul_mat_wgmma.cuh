@@ -81,13 +81,15 @@ template <class T> struct Halves<Plain<T>> {
 
 // The stages of x in dynamic shared memory, 1024 bytes aligned, and where a warp is in their ring.
 template <int BN> constexpr int STAGE_BYTES = BN * BLOCK_BYTES;
-template <int STAGES> struct Ring {
+// Where COPIERS threads copy by copy_async, each of them arrives.
+template <int STAGES_, int SLOT_BYTES_, int COPIERS_ = 1> struct Ring {
+  static constexpr int STAGES = STAGES_, SLOT_BYTES = SLOT_BYTES_, COPIERS = COPIERS_;
   uint8_t* stages;
   unsigned long long *full, *empty;
   int slot, parity;
   // One thread, ahead of a __syncthreads().
   __device__ __forceinline__ void init() const {
-    for (int i = 0; i < STAGES; i++) mbarrier_init(full + i, 1), mbarrier_init(empty + i, MULTIPLY / 32);
+    for (int i = 0; i < STAGES; i++) mbarrier_init(full + i, COPIERS), mbarrier_init(empty + i, MULTIPLY / 32);
     mbarrier_fence();
   }
   __device__ __forceinline__ void next() {
@@ -97,12 +99,12 @@ template <int STAGES> struct Ring {
 
 // Copies the tile's rows row0 ... row0 + n - 1 of x (1 <= n <= BN), steps k0 ... k1 - 1. One thread, whose ring began with
 // slot 0, parity 1.
-template <int BN, int STAGES>
-__device__ __forceinline__ void copy_tokens(Ring<STAGES>& ring, const uint8_t* x, int n_row, int row0, int n, int k0, int k1) {
+template <class R>
+__device__ __forceinline__ void copy_tokens(R& ring, const uint8_t* x, int n_row, int row0, int n, int k0, int k1) {
   for (int block = 2 * k0; block < 2 * k1; block++, ring.next()) {
     mbarrier_wait(ring.empty + ring.slot, ring.parity);
     mbarrier_arrive_expect(ring.full + ring.slot, n * BLOCK_BYTES);
-    bulk_copy(ring.stages + ring.slot * STAGE_BYTES<BN>, x + ((size_t)block * n_row + row0) * BLOCK_BYTES, n * BLOCK_BYTES, ring.full + ring.slot);
+    bulk_copy(ring.stages + ring.slot * R::SLOT_BYTES, x + ((size_t)block * n_row + row0) * BLOCK_BYTES, n * BLOCK_BYTES, ring.full + ring.slot);
   }
 }
 
@@ -128,8 +130,8 @@ template <class Q, int BN> struct Weights {
 // sum (64 rows x BN tokens of a warpgroup, see Wgmma) of steps k0 ... k1 - 1, k0 < k1. The 256 threads that multiply, whose
 // rings began with slot 0, parity 0; the weights, begun at k0, are those of the thread's rows lane / 4 and lane / 4 + 8 of its
 // warp's 16. Tokens beyond those that were copied get arbitrary sums.
-template <class Q, int BN, int STAGES>
-__device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& ring, Weights<Q, BN>& weights, int k0, int k1) {
+template <class Q, int BN, class R>
+__device__ __forceinline__ void multiply(float (&sum)[BN / 2], R& ring, Weights<Q, BN>& weights, int k0, int k1) {
   constexpr int AHEAD = Weights<Q, BN>::AHEAD;
   const int lane = threadIdx.x % 32, t = lane % 4;
   unsigned a[2][4][4];
@@ -144,7 +146,8 @@ __device__ __forceinline__ void multiply(float (&sum)[BN / 2], Ring<STAGES>& rin
   int before = -1;  // the slot that the group of products before this one reads
   const auto products = [&](int half, bool adds) {
     mbarrier_wait(ring.full + ring.slot, ring.parity);
-    const unsigned long long b = wgmma_matrix(shared_address(ring.stages + ring.slot * STAGE_BYTES<BN>));
+    if (R::COPIERS > 1) wgmma_publish();
+    const unsigned long long b = wgmma_matrix(shared_address(ring.stages + ring.slot * R::SLOT_BYTES));
     wgmma_fence();
 #pragma unroll
     for (int s = 0; s < 4; s++) Wgmma<BN>::run(sum, a[half][s], b + 2 * s, s || adds);

@@ -25,7 +25,7 @@ mul_mat_wgmma_glu(const uint8_t* __restrict__ gate, const uint8_t* __restrict__ 
   extern __shared__ __align__(1024) uint8_t stages[];
   __shared__ unsigned long long full[STAGES], empty[STAGES];
   const int tid = threadIdx.x, n_step = n_chunk / STEP_CHUNKS, n_tok_tile = (n_tok + BN - 1) / BN, n_tile = n_out / 64 * n_tok_tile;
-  Ring<STAGES> ring = {stages, full, empty, 0, tid >= MULTIPLY};
+  Ring<STAGES, STAGE_BYTES<BN>> ring = {stages, full, empty, 0, tid >= MULTIPLY};
   if (tid == 0) ring.init();
   __syncthreads();
 
@@ -34,7 +34,7 @@ mul_mat_wgmma_glu(const uint8_t* __restrict__ gate, const uint8_t* __restrict__ 
     if (tid > MULTIPLY) return;
     for (int tile = blockIdx.x; tile < n_tile; tile += gridDim.x) {
       const int tok0 = tile % n_tok_tile * BN;
-      copy_tokens<BN>(ring, x, n_tok, tok0, min(BN, n_tok - tok0), 0, n_step);
+      copy_tokens(ring, x, n_tok, tok0, min(BN, n_tok - tok0), 0, n_step);
     }
     return;
   }

@@ -14,6 +14,12 @@
 __device__ __forceinline__ void wgmma_fence() {}
 __device__ __forceinline__ void wgmma_commit() {}
 template <int N> __device__ __forceinline__ void wgmma_wait() {}
+__device__ __forceinline__ void wgmma_publish() {}
+__device__ __forceinline__ void mbarrier_arrive_behind_copies(unsigned long long* barrier) {
+  copy_async_commit();
+  copy_async_wait<0>();
+  mbarrier_arrive(barrier);
+}
 template <int N> __device__ __forceinline__ void fewer_registers() {}
 template <int N> __device__ __forceinline__ void more_registers() {}
 #else
@@ -23,6 +29,12 @@ template <int N> __device__ __forceinline__ void wgmma_wait() { asm volatile("wg
 template <int N> __device__ __forceinline__ void wgmma_hold(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+// Arrives at a barrier once all copies that this thread has started (copy_async) are there; who waits for it then calls
+// wgmma_publish().
+__device__ __forceinline__ void mbarrier_arrive_behind_copies(unsigned long long* barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
 // What this thread wrote to shared memory can be read by wgmma once a barrier has been passed.

@@ -10,7 +10,7 @@ from gguf_run.cuda.layout import LAYOUTS, is_float
 from gguf_run.cuda.lowering import Lowering
 from gguf_run.cuda.ops.glu import GATES
 from gguf_run.fusion import producer
-from gguf_run.graph import F32, Q8_1, Q16_1, Tensor
+from gguf_run.graph import F16_TILES, F32, Q8_1, Q16_1, Tensor
 
 
 def bias_of(low: Lowering, t: Tensor) -> Any:
@@ -87,13 +87,20 @@ class GateUp:
     def n_ff(self) -> int:
         return self.out.shape[2]
 
+    @property
+    def on_wgmma(self) -> bool:
+        return self.out.dtype is F16_TILES
+
     def is_plain(self, parts: tuple[Tensor, ...]) -> bool:
-        """Whether the vector kernels can do it."""
+        """Whether there are kernels for it: for few tokens, or on wgmma."""
         products = [t for t in parts if t.op == "mul_mat_id"]
         sources = [(t.srcs[1], t.srcs[2], t.srcs[0].dtype, t.srcs[0].shape) for t in products]
         ok = len(set(sources)) == 1 and all(_has_own_biases(t, parts) for t in products)
         ok = ok and self.out.shape == self.glu.shape
-        ok = ok and self.out.dtype in (Q8_1, Q16_1) and _is_few(products[0])
+        if self.on_wgmma:
+            ok = ok and products[0].srcs[1].dtype is F16_TILES and self.ids is None
+        else:
+            ok = ok and self.out.dtype in (Q8_1, Q16_1) and _is_few(products[0])
         if not self.is_joint:
             return ok and len(products) == 2 and self.glu.srcs == (self.gate, self.up)
         gate, up = self.glu.srcs

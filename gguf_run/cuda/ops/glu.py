@@ -37,4 +37,5 @@ def glu_struct(out: Tensor) -> bytes:
     """The struct `Glu` of kernels/glu.cuh."""
     p = out.params
     alpha, limit = (p.alpha, p.limit) if isinstance(p, GluParams) else (0.0, 0.0)
-    return struct.pack("<i 2f", GATES.index(out.op), alpha, limit)
+    gate = GATES.index(out.op) if out.op in GATES else 0
+    return struct.pack("<i 2f", gate, alpha, limit)

@@ -10,9 +10,10 @@ from gguf_run.cuda.device import Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.mul_mat import LARGE, Tile, has_large_tiles, rows_per_warp, share_rows
+from gguf_run.cuda.ops.mul_mat_id_wgmma import launch_experts
 from gguf_run.cuda.ops.rows import Rows
 from gguf_run.errors import DeviceError
-from gguf_run.graph import F16_SCALED, F32, Tensor
+from gguf_run.graph import F16_SCALED, F16_TILES, F32, Tensor
 from gguf_run.plan import Step
 
 TILES = {True: Tile(128, PAIRS, 32, 64, 2), False: Tile(64, PAIRS // 2, 32, 32, 3)}
@@ -55,7 +56,9 @@ def mul_mat_id(low: Lowering, step: Step) -> None:
     add = None if out is product else low.at(out.srcs[1])
     operands = [low.at(w), low.at(x), low.at(ids), add, low.at(out)]
     form = F32 if is_float(w.dtype) else form_of_few(w.dtype)
-    if x.dtype is F16_SCALED:
+    if x.dtype is F16_TILES:
+        launch_experts(low, product, [low.at(w), None, add, None], out, w.shape[1])
+    elif x.dtype is F16_SCALED:
         _launch_mma(low, product, operands)
     elif x.dtype is not form:
         raise DeviceError(

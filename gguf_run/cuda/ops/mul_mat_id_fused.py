@@ -11,6 +11,7 @@ from gguf_run.cuda.layout import LAYOUTS
 from gguf_run.cuda.lowering import Lowering, accepts, kernel_module, lowering
 from gguf_run.cuda.ops.expert_parts import Down, GateUp, bias_of
 from gguf_run.cuda.ops.glu import glu_struct
+from gguf_run.cuda.ops.mul_mat_id_wgmma import launch_experts
 from gguf_run.cuda.ops.stream_experts import (
     can_stream_gate_up,
     can_stream_sum,
@@ -51,6 +52,9 @@ def _takes_gate_up(device: Device, parts: tuple[Tensor, ...]) -> bool:
 def mul_mat_id_glu(low: Lowering, step: Step) -> None:
     """Gate, up and activation of each pair's own expert (mul_mat_id_glu.cu)."""
     p = GateUp.of(step.parts)
+    if p.on_wgmma:
+        gate = p.products[0]
+        return launch_experts(low, gate, [*p.places(low)], p.out, p.n_ff, p.glu)
     if can_stream_gate_up(low.device, p):
         return stream_gate_up(low, p)
     w, x, ids = p.products[0].srcs[:3]
