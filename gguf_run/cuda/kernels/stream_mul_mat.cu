@@ -174,10 +174,14 @@ __device__ __forceinline__ void produce(const Units& units, int most, uint8_t* s
   }
 }
 
-// Rounds of a row in one piece, where their number is known.
-template <class Q> constexpr int UNROLLED = Q::FINE ? 1 : 4;
+// Rounds of a row in one piece, where their number is known: as many as registers take.
+template <class Q, int N_CHUNK, int K_SPLIT> __host__ __device__ constexpr int unrolled() {
+  if (Q::FINE || !N_CHUNK) return 1;
+  const int n_piece = N_CHUNK * (32 / Product<Q>::WIDTH), a_round = 32 * K_SPLIT;
+  return n_piece <= 3 * a_round ? 3 : n_piece % a_round ? 2 : 4;
+}
 
-template <class Q, int WARPS, int ROWS, int N_CHUNK>
+template <class Q, int WARPS, int ROWS, int UNROLLED>
 __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, const typename Product<Q>::X& x, float* part, const uint8_t* stages,
                                             int stage_bytes, Stages& s, int n_stage, const Share<WARPS, ROWS>& share, int first,
                                             int begin, int k_split) {
@@ -190,7 +194,7 @@ __device__ __forceinline__ void from_stages(const Units& units, int n_chunk, con
     if (share.first < n) {
       const uint8_t* rows = stages + ring.at * stage_bytes + first;
       float sum[ROWS] = {};
-#pragma unroll (N_CHUNK ? UNROLLED<Q> : 1)
+#pragma unroll (UNROLLED)
       for (int i = 0; i < n_round; i++) {
         const int c = begin + i * 32 * k_split;
         if (c >= n_piece) break;
@@ -309,7 +313,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   named_barrier(1, THREADS);
   if (trigger == LOADED) pdl_trigger();
 #if __CUDA_ARCH__ >= 900
-  if (BULK) from_stages<Q, WARPS, ROWS, N_CHUNK>(units, n_chunk, activations, part, shared, stage_bytes, stages, n_stage, share, first, begin, 1 << log_split);
+  if (BULK) from_stages<Q, WARPS, ROWS, unrolled<Q, N_CHUNK, K_SPLIT>()>(units, n_chunk, activations, part, shared, stage_bytes, stages, n_stage, share, first, begin, 1 << log_split);
 #endif
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, part, next, share, false);
   named_barrier(1, THREADS);
