@@ -90,8 +90,6 @@ FUSIONS = (
     Fusion("flash_attn_append", f"{_NORMED_HEADS} keep: y ks vs"),
     Fusion("flash_attn_append", f"{_HEADS}; c = cast(y) keep: ks vs"),
     Fusion("flash_attn_append", f"{_HEADS} keep: y ks vs"),
-    Fusion("norm_router", f"{_ROUTED}; l = add(p, b); c ?= cast(m) keep: m l"),
-    Fusion("norm_router", f"{_ROUTED}; c ?= cast(m) keep: m p"),
     Fusion(
         "norm_mul_mats",
         f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
@@ -100,6 +98,8 @@ FUSIONS = (
     Fusion("norm_gate_up", f"{_NORMED} {_GATED} y = {'|'.join(GLU_OPS)}(g, u)"),
     Fusion("norm_mul_mat", f"{_NORMED} p = mul_mat(wp, c); y = add(p, b)"),
     Fusion("norm_mul_mat", f"{_NORMED} y = mul_mat(wp, c)"),
+    Fusion("norm_router", f"{_ROUTED}; l = add(p, b); c ?= cast(m) keep: m l"),
+    Fusion("norm_router", f"{_ROUTED}; c ?= cast(m) keep: m p"),
     Fusion("cast_mul_mat", "c = cast(x); p = mul_mat(w, c); b = add(p, r); y = add(b, s)"),
     Fusion("cast_mul_mat", "c = cast(x); p = mul_mat(w, c); y = add(p, r)"),
     Fusion("cast_mul_mat", "c = cast(x); y = mul_mat(w, c)"),

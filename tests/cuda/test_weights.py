@@ -15,6 +15,7 @@ from gguf_run.cuda import weights
 from gguf_run.cuda.activations import (
     MAX_FEW,
     MAX_PAIR,
+    MIN_FEW,
     MIN_WGMMA,
     activations_as_products_take_them,
 )
@@ -197,10 +198,14 @@ def test_products_of_one_x_share_a_cast_that_stands_before_the_first() -> None:
     ("dtype", "n_tok", "n_in", "form"),
     [
         ("Q4_0", 1, 64, Q8_1),
-        ("IQ4_XS", MAX_FEW, 256, Q8_1),
-        ("Q8_0", MAX_FEW, 64, Q16_1),
+        ("IQ4_XS", MIN_FEW - 1, 256, Q8_1),
+        ("IQ4_XS", MIN_FEW, 256, F16_SCALED),
+        ("Q8_0", MIN_FEW - 1, 64, Q16_1),
+        ("Q8_0", MAX_FEW, 64, F16_SCALED),
+        ("MXFP4", MAX_FEW, 64, Q8_1),
         ("Q4_0", MAX_FEW + 1, 64, F16_SCALED),
-        ("F16", MAX_FEW, 64, None),
+        ("F16", MIN_FEW - 1, 64, None),
+        ("F16", MAX_FEW, 64, F16_PAIR),
         ("BF16", MAX_FEW + 1, 64, F16_PAIR),
         ("F16", MAX_PAIR, 64, F16_PAIR),
         ("F16", MAX_PAIR + 1, 64, F16_SCALED),
