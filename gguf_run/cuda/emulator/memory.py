@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import threading
 import weakref
 
 import numpy as np
@@ -72,15 +73,20 @@ class Allocation:
 
 
 class Memory:
-    """All allocations of one device, within a limit in bytes."""
+    """All allocations of one device, within a limit in bytes. Threads may allocate at once."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._live: weakref.WeakSet[Allocation] = weakref.WeakSet()
+        self._lock = threading.Lock()
 
     @property
     def used(self) -> int:
-        return sum(a.n_bytes for a in self._live)
+        return sum(a.n_bytes for a in self._allocations())
+
+    def _allocations(self) -> list[Allocation]:
+        with self._lock:
+            return list(self._live)
 
     def alloc(self, n_bytes: int) -> Buffer:
         if n_bytes < 0:
@@ -92,18 +98,19 @@ class Memory:
                 f"{ADVICE}"
             )
         allocation = Allocation(n_bytes)
-        self._live.add(allocation)
+        with self._lock:
+            self._live.add(allocation)
         return Buffer(allocation.ptr, n_bytes, allocation)
 
     def check(self) -> None:
         """Raise DeviceError where a kernel wrote beside a buffer."""
-        for allocation in list(self._live):
+        for allocation in self._allocations():
             allocation.check()
 
     def describe(self, address: int) -> str:
         """Where an address lies: in words, by the nearest buffer."""
         near = min(
-            self._live,
+            self._allocations(),
             key=lambda a: max(a.ptr - address, address - a.ptr - a.n_bytes, 0),
             default=None,
         )
