@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from chat_model import write_chat_model
 from make_gguf import write_model
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Shells start what runs in the background deaf to Ctrl-C, and processes that tests start
+    would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -56,11 +56,12 @@ def say(child: pexpect.spawn[str], keys: str) -> None:
     child.send(keys)
 
 
-def end(child: pexpect.spawn[str]) -> int | None:
+def end(child: pexpect.spawn[str]) -> int:
+    """The exit code, or the negative number of the signal that ended it."""
     child.expect(pexpect.EOF)
-    child.close()
-    status: int | None = child.exitstatus
-    return status
+    # Before `close`, which sends signals to a process that has only closed its terminal yet.
+    child.wait()
+    return -child.signalstatus if child.exitstatus is None else child.exitstatus
 
 
 def piped(*args: object, stdin: str) -> subprocess.CompletedProcess[str]:
