@@ -32,15 +32,7 @@ def nvrtc() -> Nvrtc:
         pytest.skip(str(error))
 
 
-# sm_86 and sm_89 get the code of sm_80 but for its schedule: left to slow runs.
-LIKE_SM_80 = (86, 89)
-
-
-@pytest.mark.parametrize(
-    "capability",
-    [pytest.param(c, marks=[pytest.mark.slow] if c in LIKE_SM_80 else []) for c in CAPABILITIES],
-    ids="sm_{}".format,
-)
+@pytest.mark.parametrize("capability", CAPABILITIES, ids="sm_{}".format)
 def test_every_kernel_compiles_without_spills(nvrtc: Nvrtc, capability: int) -> None:
     facts = compile_all(nvrtc, capability, FileCache(KERNEL_CACHE))
     faulty = [f"{f.file} {f.kernel} for {f.arch}: {'; '.join(f.faults)}" for f in facts if f.faults]
