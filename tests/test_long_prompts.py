@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
+import tqdm
 from click.testing import CliRunner
 
 from gguf_run import reference_attention
@@ -73,6 +76,26 @@ def test_a_bar_goes_away_once_all_is_done(monkeypatch: pytest.MonkeyPatch) -> No
     assert terminal.getvalue().endswith("\r")
     bar("prompt", 0, 20)
     assert "0/20" in terminal.getvalue()
+
+
+def test_threads_may_tell_of_the_same_thing(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, told = Event(), Event()
+
+    class Slow(tqdm.tqdm):  # type: ignore[type-arg]
+        def update(self, n: float | None = 1) -> bool | None:
+            busy.set()
+            told.wait(0.2)
+            return super().update(n)
+
+    monkeypatch.setattr(tqdm, "tqdm", Slow)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    bar = LoadingBar()
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(bar, "weights", 2, 2)
+        busy.wait()
+        bar("weights", 2, 2)
+        told.set()
+        loading.result()
 
 
 def test_a_bar_that_nobody_sees_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:

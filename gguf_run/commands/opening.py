@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +18,26 @@ if TYPE_CHECKING:
 class LoadingBar:
     """Progress bars on stderr for `Model(progress=...)`; silent where stderr is no terminal.
 
-    Each goes away once all is done. Several threads may tell of different things.
+    Each goes away once all is done. Several threads may tell of things.
     """
 
     def __init__(self) -> None:
         self._is_shown = sys.stderr.isatty()
         self._bars: dict[str, tqdm[Any]] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if not self._is_shown:
             return
-        if what not in self._bars:
-            from tqdm import tqdm
+        with self._lock:
+            if what not in self._bars:
+                from tqdm import tqdm
 
-            self._bars[what] = tqdm(total=total, desc=what, leave=False, file=sys.stderr)
-        bar = self._bars[what]
-        bar.update(done - bar.n)
-        if done >= total:
-            self._bars.pop(what).close()
+                self._bars[what] = tqdm(total=total, desc=what, leave=False, file=sys.stderr)
+            bar = self._bars[what]
+            bar.update(done - bar.n)
+            if done >= total:
+                self._bars.pop(what).close()
 
     def close(self) -> None:
         while self._bars:

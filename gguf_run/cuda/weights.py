@@ -161,8 +161,12 @@ class DeviceWeights:
 @contextmanager
 def _frequent_switches() -> Iterator[None]:
     """Let Python's threads take turns often: those that load need the lock for moments alone, and
-    beside one that computes would wait 5 ms for it each time."""
+    beside one that computes would wait 5 ms for it each time. The interval is the process's: where
+    another model is being loaded as well, whoever has set it sets it back."""
     before = sys.getswitchinterval()
+    if before <= SWITCH_SECONDS:
+        yield
+        return
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import gguf
@@ -143,6 +144,16 @@ def test_weights_have_their_memory_while_they_load_and_lose_it_where_loading_end
         with loaded.loading([leaf]):
             buffer = loaded.buffer(leaf)
         assert np.array_equal(device.download(buffer, np.float32, data.shape), data)
+
+
+def test_loadings_side_by_side_leave_threads_as_they_were() -> None:
+    before = sys.getswitchinterval()
+    one, other = weights._frequent_switches(), weights._frequent_switches()
+    with one:
+        assert sys.getswitchinterval() < before
+        other.__enter__()
+    other.__exit__(None, None, None)
+    assert sys.getswitchinterval() == before
 
 
 def test_a_file_that_has_become_shorter_is_an_error_of_the_loading(tmp_path: Path) -> None:
