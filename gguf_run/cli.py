@@ -91,7 +91,8 @@ def cli() -> None:
 def _runs_on_gpu(args: Sequence[str]) -> bool:
     """Whether a GPU, if there is one, will run a model."""
     others = {"cpu", "emulated", "-h", "--help", "--help-all"}
-    return bool(args) and args[0] in ON_GPU and not others.intersection(args)
+    values = (arg.removeprefix("--device=") for arg in args)
+    return bool(args) and args[0] in ON_GPU and others.isdisjoint(values)
 
 
 def _refuse_misspelt(name: str) -> None:

@@ -251,7 +251,8 @@ class Engine:
             inputs.add_state(seq, len(tokens))
         if len(work) == len(inputs.out_rows) == 1 and self._can_pad(work[0][0]):
             n_tok = len(inputs.tokens)
-            inputs.pad(max(n_tok, min(self.n_batch, self.backend.step_size(n_tok))))
+            most = min(self.n_batch, self.n_ctx)  # what there is memory for
+            inputs.pad(max(n_tok, min(most, self.backend.step_size(n_tok))))
         shape = BatchShape(len(inputs.tokens), len(work), len(inputs.out_rows), hidden)
         return self._executable(shape)(inputs.arrays(pages_for(self.n_ctx)), meanwhile)
 

@@ -63,6 +63,21 @@ def test_a_fork_goes_on_from_the_shared_pages(engine: Engine) -> None:
     np.testing.assert_allclose(found, alone(engine, [*tokens, 5])[-1], atol=1e-4)
 
 
+def test_a_step_is_filled_up_to_no_more_than_the_context(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [1] + [(7 * i) % 380 for i in range(89)]
+    expected = alone(engine, tokens)[-1]
+    monkeypatch.setattr(engine.backend, "step_size", lambda n_tok: 2 * n_tok)
+    for n in (70, 20):
+        found = engine.evaluate(engine.new_sequence(), tokens[:n])
+        assert found.shape == (1, 384)
+    found = engine.evaluate(engine.new_sequence(), tokens)
+    np.testing.assert_allclose(found[-1], expected, atol=1e-4)
+    assert {shape.n_tok for shape in engine._ready} >= {40, 100}
+    assert max(shape.n_tok for shape in engine._ready) == engine.n_ctx
+
+
 @pytest.mark.parametrize("token", [-1, 384])
 def test_an_id_that_is_no_token_is_refused(engine: Engine, token: int) -> None:
     seq = engine.new_sequence()

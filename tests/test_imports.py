@@ -63,6 +63,7 @@ def test_waking_a_gpu_says_nothing_where_there_is_none(monkeypatch: pytest.Monke
         (["model.gguf", "-p", "x"], True),
         (["chat", "model.gguf", "--device", "cuda"], True),
         (["model.gguf", "-p", "x", "--device", "cpu"], False),
+        (["model.gguf", "-p", "x", "--device=cpu"], False),
         (["run", "--help"], False),
         (["inspect", "model.gguf"], False),
         (["--version"], False),
