@@ -270,7 +270,9 @@ def _stands_alone(
 
 def _needs_one_of(t: Tensor, others: set[Tensor], order: Mapping[Tensor, int]) -> bool:
     """Whether `t` is one of `others` or hangs on one, through any ops."""
-    oldest = min((order[other] for other in others), default=0)
+    if not others:
+        return False
+    oldest = min(order[other] for other in others)
     found, waiting = {t}, [t]
     while waiting:
         t = waiting.pop()
@@ -309,11 +311,13 @@ def _in_order(
 
 def _place_after(start: int, needs: Sequence[set[int]], done: set[int], placed: list[int]) -> None:
     """Depth first, without recursion: first what `start` needs, then `start`."""
-    stack = [start]
+    stack, begun = [start], set[int]()
     while stack:
         i = stack[-1]
         missing = [j for j in sorted(needs[i]) if j not in done]
         if missing:
+            assert i not in begun, "groups of fused ops that need each other"
+            begun.add(i)
             stack.extend(reversed(missing))
             continue
         stack.pop()

@@ -278,6 +278,17 @@ def test_a_group_whose_input_needs_its_output_is_not_fused() -> None:
     assert _ops(make_plan(g, (fusion,))) == ["scale", "rms_norm", "add"]
 
 
+def test_groups_that_need_each_other_are_an_error_not_a_hang() -> None:
+    g = Graph()
+    (x, z), w = (g.input(name, (2, 8), F32) for name in "xz"), 2.0
+    left, right = g.scale(x, w), g.scale(z, w)
+    g.output(g.add(left, g.rms_norm(right, 1e-5)))
+    g.output(g.add(right, g.rms_norm(left, 1e-5)))
+    fusion = Fusion("scale_add", "s = scale(x); y = add(s, o); keep: s y")
+    with pytest.raises(AssertionError, match="need each other"):
+        make_plan(g, (fusion,))
+
+
 def test_a_pattern_that_is_no_pattern_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 'name = op"):
         Fusion("bad", "rms_norm x")

@@ -73,7 +73,7 @@ class CupyDevice(Device):
         self.debug = debug
         self._graph: CupyGraph | None = None
         driver_major = self._call("the driver's version", self._runtime.driverGetVersion) // 1000
-        self._call(f"GPU {index}", self._here)
+        self._here()
         properties = self._call("the GPU's properties", self._runtime.getDeviceProperties, index)
         self.name = properties["name"].decode()
         self.capability = properties["major"] * 10 + properties["minor"]
@@ -253,7 +253,7 @@ class CupyDevice(Device):
 
     def _here(self) -> None:
         """CUDA's current device is each thread's own."""
-        self._runtime.setDevice(self._index)
+        self._call(f"GPU {self._index}", self._runtime.setDevice, self._index)
 
     def _stream(self, stream: Stream | None) -> CupyStream:
         if stream is None:

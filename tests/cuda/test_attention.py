@@ -14,7 +14,7 @@ from gguf_run.cuda.ops.flash_attn import choose
 from gguf_run.cuda.ops.flash_attn_mma import INSTANCES
 from gguf_run.cuda.ops.rope import rope_struct
 from gguf_run.cuda.ops.set_rows import MODULES, cache_struct
-from gguf_run.cuda.planning import Gpu
+from gguf_run.cuda.planning import Gpu, plan_graph
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
 from gguf_run.kv_cache import PAGE_SIZE, pages_for
@@ -152,6 +152,30 @@ def test_padding_is_not_appended(device: Device, kernel: str) -> None:
     device.launch(run, 3, 128, arguments, shared=16 * 8)
     written = device.download(cache, np.float16, (PAGE_SIZE, 32)).any(axis=1)
     assert np.flatnonzero(written).tolist() == [2, 5]
+
+
+def test_tokens_are_appended_ahead_of_attention_where_their_places_are_inputs() -> None:
+    """Positions and slots are read before the kernel ahead, which might compute them, has ended."""
+
+    def ops(computed: str) -> list[str]:
+        g = Graph()
+        of = {name: g.input(name, (5,)) for name in ("positions", "slots", "seq_ids")}
+        if computed:
+            of[computed] = g.argmax(g.input("scores", (5, 64), F32))
+        q, k, v = (g.input(name, (5, n, 64), F32) for name, n in zip("qkv", (4, 2, 2), strict=True))
+        rope = RopeParams(RopeMode.NEOX, 64, 1e4)
+        q, k = g.rope(q, of["positions"], rope), g.rope(k, of["positions"], rope)
+        caches = [g.cache(f"{x}s", (1, 2, PAGE_SIZE, 64), quant_type("F16")) for x in "kv"]
+        keys, values = (
+            g.set_rows(cache, rows, of["slots"]) for cache, rows in zip(caches, (k, v), strict=True)
+        )
+        sources = (of["positions"], of["seq_ids"], g.input("block_table", (1, 1)))
+        g.output(g.flash_attn_ext(q, keys, values, *sources, AttentionParams(0.125)))
+        return [step.op for step in plan_graph(g, Gpu.typical(90)).steps]
+
+    assert ops("") == ["flash_attn_append"]
+    assert "flash_attn_append" not in ops("positions")
+    assert "flash_attn_append" not in ops("slots")
 
 
 def test_a_cache_of_another_type_is_refused() -> None:

@@ -12,7 +12,7 @@ from gguf_run.cuda.ops.flash_attn import can_cast, flash_attn_ext, flash_attn_wo
 from gguf_run.cuda.ops.rope import factors_of, rope_struct, turns_bytes
 from gguf_run.cuda.ops.set_rows import CACHE_STRUCTS
 from gguf_run.fusion import producer
-from gguf_run.graph import F32, RopeMode, RopeParams, Tensor
+from gguf_run.graph import F32, Kind, RopeMode, RopeParams, Tensor
 from gguf_run.plan import ARENA_ALIGNMENT, Step
 
 LANES = (16, 32)
@@ -66,6 +66,8 @@ def _appended(parts: tuple[Tensor, ...]) -> Appended | None:
     assert q.rope is not None
     assert k.rope is not None
     same = q.rope.params == k.rope.params and q.rope.srcs[1:] == k.rope.srcs[1:]
+    # They are read before the kernel ahead has ended.
+    same = same and all(t.kind is Kind.INPUT for t in (q.rope.srcs[1], keys.srcs[2]))
     found = Appended(out, q, k, v, q.rope)
     caches = found.caches
     fits = (

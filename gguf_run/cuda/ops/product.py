@@ -54,7 +54,8 @@ def product_of(parts: tuple[Tensor, ...]) -> Product | None:
     if len(others) != 1 or inside[0].n_elements != product.n_elements:
         return None
     addend = others[0]
-    if addend.dtype is not F32 and addend.kind is not Kind.WEIGHT:
+    # Vectors of weights are F32 on the device, whatever they are in the file.
+    if addend.dtype is not F32 and (addend.kind is not Kind.WEIGHT or len(addend.shape) > 1):
         return None
     n_out = w.shape[0]
     if addend.shape == (n_out,) and inside[0].shape == product.shape:
