@@ -6,8 +6,8 @@
 // one tensor; adds f32 or null, laid out alike; x and y cast rows as in mul_mat_vec.cuh, y one an expert; ids (n_used) i32;
 // n_ff % 32 == 0
 // grid = n_used * n_ff / 32, block = 256; shared memory: see ops/stream_experts.py
-// A warp computes four numbers of h, UNITS at a time. Launched with pdl=True; lets the kernel behind start once ids and
-// weights can be read: that one may read them before it waits
+// A warp computes four numbers of h, UNITS at a time. Launched with pdl=True; lets the kernel behind start once ids are
+// written, so that it guesses them right (mul_mat_id_sum_stream.cu); only its own wait promises them
 // memory-bound behind the choice, which each block makes for itself
 #include "cast.cuh"
 #include "glu.cuh"

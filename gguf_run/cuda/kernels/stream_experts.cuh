@@ -1,7 +1,7 @@
 // stream_experts.cuh: what kernels share that multiply one token by rows of chosen experts near the limit of the memory.
 //
 // A warp has stages of shared memory of its own and waits for no other: its lanes start a copy a tile as soon as the
-// experts are known, lane 0 the next tile once a stage has been read.
+// experts are known or guessed, lane 0 the next tile once a stage has been read.
 #pragma once
 #include "mul_mat_vec.cuh"
 
@@ -14,6 +14,7 @@ template <class Copy> struct WarpRing {
   unsigned long long* full;
   int n, stage_bytes, n_tile;
   Copy copy;
+  int parity = 0;  // that the barriers' first phases of use have
 
   __device__ __forceinline__ void prepare() const {
     const int lane = threadIdx.x % 32;
@@ -27,8 +28,15 @@ template <class Copy> struct WarpRing {
     const int lane = threadIdx.x % 32;
     if (lane < n && lane < n_tile) copy(lane, stages + lane * stage_bytes, full + lane);
   }
+  // Instead of what was begun: `copy` has changed since, and nothing has been read. Copies under way can't be called back.
+  __device__ __forceinline__ void begin_again() {
+    const int lane = threadIdx.x % 32;
+    if (lane < n && lane < n_tile) mbarrier_wait(full + lane, 0);
+    begin();
+    parity = 1;
+  }
   __device__ __forceinline__ const uint8_t* wait(int t) const {
-    mbarrier_wait(full + t % n, t / n & 1);
+    mbarrier_wait(full + t % n, (t / n ^ parity) & 1);
     return stages + t % n * stage_bytes;
   }
   // The tile has been read.

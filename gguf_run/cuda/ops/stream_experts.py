@@ -201,6 +201,6 @@ def stream_sum(low: Lowering, p: Down) -> None:
         args=[
             *(low.at(w), bias_of(low, p.biased), low.at(x), low.at(ids)),
             *(low.at(weights), None if p.residual is None else low.at(p.residual), low.at(p.out)),
-            *(w.shape[1], w.shape[2] // 32, p.n_used, g.rows, g.n_stage),
+            *(*w.shape[:2], w.shape[2] // 32, p.n_used, g.rows, g.n_stage),
         ],
     )
