@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from case_data import WEIGHT_TYPES, Array, Draw, integers, values
+from case_data import WEIGHT_TYPES, Array, Draw, integers, normal, values
 from cases import Build, Case
 
 from gguf_run.cuda.activations import MIN_WGMMA
 from gguf_run.graph import F32, GLU_OPS, Gating, GluParams, Graph, RouterParams, Tensor
 from gguf_run.quants import quant_type
 from op_cases.moe import one_each
+from op_cases.mul_mat_wgmma import CUT
 from op_cases.stream_mul_mat import ROUNDED
 
 FLOATS = ("F32", "F16", "BF16")
@@ -203,6 +204,10 @@ CASES = [
             Experts("Q8_0", 70, True, True, "swiglu_oai", n_embd=384, n_ff=128),
             Experts("Q4_0", 70, down="Q8_0", n_embd=128, n_ff=96),
         )
+    ),
+    *(
+        Case(f"{e}, beyond 10^6", e.build, {"x": normal(0, 1000)}, tolerance=CUT)
+        for e in (Experts(t, 66, n_embd=128, n_ff=128) for t in ("Q4_0", "F16"))
     ),
     *(
         Case(

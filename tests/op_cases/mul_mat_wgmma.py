@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from case_data import normal
 from cases import Build, Case
 
 from gguf_run.cuda.activations import MIN_WGMMA
@@ -14,6 +15,8 @@ from op_cases.mul_mat import ROUNDED
 ONE_FACTOR = 3e-7
 """The gated rows of all sizes share one factor, so that they are rounded otherwise than by a cast;
 both roundings count, as do those of the weights."""
+CUT = 0.5
+"""Only that nothing is infinite."""
 
 
 def several(dtypes: Sequence[str], n_tok: int, sizes: Sequence[int], bias: bool = False) -> Build:
@@ -62,6 +65,12 @@ CASES = [
             ("swiglu", "BF16", 90, 128),
             ("reglu", "Q8_0", 70, 128),
         )
+    ),
+    Case(
+        "mul_mat_glu_cast beyond 10^6, where numbers are cut",
+        gated(("Q4_0", "Q4_0"), "swiglu", 70, 128),
+        {"x": normal(0, 1000)},
+        tolerance=CUT,
     ),
     Case(
         "mul_mat_glu_cast of two types",

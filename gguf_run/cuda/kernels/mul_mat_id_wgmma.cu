@@ -1,16 +1,13 @@
 // mul_mat_id_wgmma: y[p,r] = w[e,r] . x[p / x_div] (+ add[e,r]) for many pairs p of a token and one of its experts e, on wgmma
 // (sm_90a); GATED: y[p,r] = act(w[e,r] . x[p / x_div] (+ add[e,r])) * (up[e,r] . x[p / x_div] (+ up_add[e,r])) as F16_TILES
-// with the factor FACTOR (mul_mat_wgmma_glu.cu says why), n_out % 128 == 0
+// with the factor FACTOR (mul_mat_wgmma_gated.cuh), n_out % 128 == 0
 // w, up: rows of quants/planes.cuh, F16 or BF16, n_chunk % 4 == 0, an expert's n_out rows at e * expert_rows, so that both may be halves
 // of one tensor; adds f32 or null, laid out alike; x F16_TILES of n_row rows, a row for x_div pairs; tiles (n_tile, 1 + size) i32: an
 // expert and its pairs, as moe_group leaves them, size <= BN; y (n_pair, n_out), f32 where not GATED; the rest and the bound: mul_mat_wgmma.cuh
 // grid = any: blocks share all tiles of 128 rows (GATED: 64 of each) x a tile's pairs, one row tile after the other
 // dynamic shared memory: STAGES * BN * 128 bytes, GATED another BN * 128; rows of x are gathered by the copying threads, 16 bytes at a time
 #include "glu.cuh"
-#include "mul_mat_wgmma.cuh"
-#include "tiles.cuh"
-
-constexpr float FACTOR = 16;  // as in mul_mat_wgmma_glu.cu
+#include "mul_mat_wgmma_gated.cuh"
 
 // How many of a tile's places have a pair: those ahead of all others. Whole warps call it.
 __device__ __forceinline__ int count_pairs(const int* pairs, int size) {
@@ -91,8 +88,8 @@ mul_mat_id_wgmma(const uint8_t* __restrict__ w, const uint8_t* __restrict__ up, 
       const size_t r = expert + tile_column(block * 8 + tid / 32, tid % 32 / 4);
       rows_of.begin(w + r * Q::row_bytes(n_chunk), up + r * Q::row_bytes(n_chunk), n_chunk, 0, n_step);
       multiply<Q, BN>(sum, ring, rows_of, 0, n_step);
-      const int thread = thread_anew(), lane = thread % 32, warp = thread / 32, g = lane / 4;
-      const size_t row = expert + tile_column(block * 8 + warp, g);
+      const int thread = thread_anew(), lane = thread % 32, warp = thread / 32;
+      const size_t row = expert + tile_column(block * 8 + warp, lane / 4);
       const float a = add ? add[row] : 0.0f, b = up_add ? up_add[row] : 0.0f;
       uint8_t* const staged = stages + STAGES * STAGE_BYTES<BN>;
       named_barrier(1, MULTIPLY);  // places are there, and nobody reads what the tile before staged
@@ -104,12 +101,9 @@ mul_mat_id_wgmma(const uint8_t* __restrict__ w, const uint8_t* __restrict__ up, 
 #pragma unroll
         for (int e = 0; e < 2; e++) {
           const float scale = places[turn].scale[i * 8 + lane % 4 * 2 + e];
-          v[e] = apply_glu(glu, sum[4 * i + e] * scale + a, sum[4 * i + 2 + e] * scale + b) * (1 / FACTOR);
+          v[e] = over_factor(apply_glu(glu, sum[4 * i + e] * scale + a, sum[4 * i + 2 + e] * scale + b));
         }
-        // Of two lanes with neighbouring numbers one writes both for the first of their pairs, the other for the second.
-        const float theirs = __shfl_xor_sync(~0u, g % 2 ? v[0] : v[1], 4);
-        const int t = i * 8 + lane % 4 * 2 + g % 2;
-        *(__half2*)(staged + t * BLOCK_BYTES + (warp ^ t % 8) * 16 + g / 2 * 4) = g % 2 ? __floats2half2_rn(theirs, v[1]) : __floats2half2_rn(v[0], theirs);
+        stage_gated(staged, warp, lane, i * 8, v);
       }
       named_barrier(1, MULTIPLY);
       for (int i = thread; i < n * 8; i += MULTIPLY) {

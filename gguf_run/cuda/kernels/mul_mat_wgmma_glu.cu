@@ -1,15 +1,11 @@
 // mul_mat_wgmma_glu: h[t,r] = act(sum_k gate[r,k] x[t,k]) * sum_k up[r,k] x[t,k] as F16_TILES, on wgmma (sm_90a)
 // operands, block and bound: mul_mat_wgmma.cuh; x F16_TILES of n_tok rows; gate and up (n_out, n_in), n_out % 128 == 0;
-// h F16_TILES of n_tok rows of n_out numbers. A row's largest number isn't known where its tiles are written, so that all
-// factors are FACTOR: numbers beyond 10^6 are cut, those from 10^-3 on are as exact as with a factor of their row
+// h F16_TILES of n_tok rows of n_out numbers with the factor FACTOR (mul_mat_wgmma_gated.cuh)
 // grid = blocks that take the tiles blockIdx.x, + gridDim.x ... of 64 rows each of gate and up x BN tokens
 // dynamic shared memory: STAGES * BN * 128 bytes, and BN * 128 for a tile of h
 // compute-bound
 #include "glu.cuh"
-#include "mul_mat_wgmma.cuh"
-#include "tiles.cuh"
-
-constexpr float FACTOR = 16, LARGEST = 65504;
+#include "mul_mat_wgmma_gated.cuh"
 
 // glu.cuh's SWIGLU or GEGLU, by the GPU's own exponential: relative error 1e-6, of f16's 5e-4.
 template <Gate GATE> __device__ __forceinline__ float gated(float gate, float up) {
@@ -54,7 +50,7 @@ mul_mat_wgmma_glu(const uint8_t* __restrict__ gate, const uint8_t* __restrict__ 
     float sum[BN / 2];
     multiply<Q, BN>(sum, ring, weights, 0, n_step);
     if (tile + gridDim.x < n_tile) begin_weights(tile + gridDim.x);
-    const int thread = thread_anew(), lane = thread % 32, warp = thread / 32, g = lane / 4;
+    const int thread = thread_anew(), lane = thread % 32, warp = thread / 32;
     if (thread == 0) bulk_store_read();  // of the tile before
     named_barrier(1, MULTIPLY);
 #pragma unroll
@@ -64,13 +60,9 @@ mul_mat_wgmma_glu(const uint8_t* __restrict__ gate, const uint8_t* __restrict__ 
 #pragma unroll
       for (int e = 0; e < 2; e++) {
         const float scale = __ldg(scales + min(tok0 + n * 8 + lane % 4 * 2 + e, n_tok - 1));
-        v[e] = gated<GATE>(sum[4 * n + e] * scale, sum[4 * n + 2 + e] * scale) * (1 / FACTOR);
-        v[e] = fabsf(v[e]) > LARGEST ? copysignf(LARGEST, v[e]) : v[e];
+        v[e] = over_factor(gated<GATE>(sum[4 * n + e] * scale, sum[4 * n + 2 + e] * scale));
       }
-      // Of two lanes with neighbouring numbers one writes both for the first of their tokens, the other for the second.
-      const float theirs = __shfl_xor_sync(~0u, g % 2 ? v[0] : v[1], 4);
-      const int t = n * 8 + lane % 4 * 2 + g % 2;
-      *(__half2*)(staged + t * BLOCK_BYTES + (warp ^ t % 8) * 16 + g / 2 * 4) = g % 2 ? __floats2half2_rn(theirs, v[1]) : __floats2half2_rn(v[0], theirs);
+      stage_gated(staged, warp, lane, n * 8, v);
     }
     async_fence();
     named_barrier(1, MULTIPLY);
