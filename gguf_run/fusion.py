@@ -65,8 +65,10 @@ def _parse(statement: str) -> PatternOp:
 
 
 _NORMED = "n = rms_norm(x); m = mul(n, w); c ?= cast(m);"
-_THREE = "q = mul_mat(wq, c); k = mul_mat(wk, c); v = mul_mat(wv, c);"
-_GLU = "|".join([*GLU_OPS, "swiglu_oai"])
+_THREE = "q = mul_mat(wq, c); k = mul_mat(wk, c); v = mul_mat(wv, c)"
+_THREE_SUMS = f"{_THREE}; qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb"
+_PLAIN_GLU = "|".join(GLU_OPS)
+_GLU = f"{_PLAIN_GLU}|swiglu_oai"
 _GATED = "g = mul_mat(wg, c); u = mul_mat(wu, c);"
 _ROUTED = "n = rms_norm(x); m = mul(n, w); p = mul_mat(wr, m)"
 _CHOICE = "i = moe_ids(l); r = moe_weights(l, i)"
@@ -90,12 +92,9 @@ FUSIONS = (
     Fusion("flash_attn_append", f"{_NORMED_HEADS} keep: y ks vs"),
     Fusion("flash_attn_append", f"{_HEADS}; c = cast(y) keep: ks vs"),
     Fusion("flash_attn_append", f"{_HEADS} keep: y ks vs"),
-    Fusion(
-        "norm_mul_mats",
-        f"{_NORMED} {_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
-    ),
+    Fusion("norm_mul_mats", f"{_NORMED} {_THREE_SUMS}"),
     Fusion("norm_mul_mats", f"{_NORMED} {_THREE} keep: q k v"),
-    Fusion("norm_gate_up", f"{_NORMED} {_GATED} y = {'|'.join(GLU_OPS)}(g, u)"),
+    Fusion("norm_gate_up", f"{_NORMED} {_GATED} y = {_PLAIN_GLU}(g, u)"),
     Fusion("norm_mul_mat", f"{_NORMED} p = mul_mat(wp, c); y = add(p, b)"),
     Fusion("norm_mul_mat", f"{_NORMED} y = mul_mat(wp, c)"),
     Fusion("norm_router", f"{_ROUTED}; l = add(p, b); c ?= cast(m) keep: m l"),
@@ -105,13 +104,10 @@ FUSIONS = (
     Fusion("cast_mul_mat", "c = cast(x); y = mul_mat(w, c)"),
     Fusion("cast_mul_mat", "p = mul_mat(w, x); b = add(p, r); y = add(b, s)"),
     Fusion("cast_mul_mat", "p = mul_mat(w, x); y = add(p, r)"),
-    Fusion(
-        "mul_mats",
-        f"{_THREE} qb = add(q, bq); kb = add(k, bk); vb = add(v, bv) keep: qb kb vb",
-    ),
+    Fusion("mul_mats", _THREE_SUMS),
     Fusion("mul_mats", f"{_THREE} keep: q k v"),
-    Fusion("mul_mat_glu_cast", f"{_GATED} h = {'|'.join(GLU_OPS)}(g, u); y = cast(h)"),
-    Fusion("mul_mats_glu", f"{_GATED} y = {'|'.join(GLU_OPS)}(g, u)"),
+    Fusion("mul_mat_glu_cast", f"{_GATED} h = {_PLAIN_GLU}(g, u); y = cast(h)"),
+    Fusion("mul_mats_glu", f"{_GATED} y = {_PLAIN_GLU}(g, u)"),
     Fusion("mul_mats", "q = mul_mat(wq, c); k = mul_mat(wk, c) keep: q k"),
     Fusion("rms_norm_mul_cast", "n = rms_norm(x); m = mul(n, w); y = cast(m) keep: m"),
     Fusion("rms_norm_mul_rope", "n = rms_norm(x); m = mul(n, w); y = rope(m)"),
