@@ -23,7 +23,7 @@ LEAST_ROWS = 128
 
 @dataclass(frozen=True, slots=True)
 class Wide:
-    """The template parameters of `Wide` in kernels/flash_attn_wgmma.cu."""
+    """The template parameters of `Wide` in kernels/flash_attn_wgmma.cuh."""
 
     rows: ClassVar[int] = 128
     threads: ClassVar[int] = 384
