@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from test_reference import Array, floats, leaf, run
+from reference_runs import Array, floats, leaf, run
 
 from gguf_run.graph import F32, I32, Gating, Graph, RouterParams, Tensor
 

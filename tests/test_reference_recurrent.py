@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_reference import Array, Files, floats
+from reference_runs import Array, Files, floats
 
 from gguf_run.graph import F32, I32, DeltaParams, Graph, Tensor
 from gguf_run.plan import make_plan
