@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from case_data import Draw, normal, values
+from appended_heads import appended, weights_of_heads
+from case_data import Draw, values
 from cases import Case
 
 from gguf_run.graph import F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
 from gguf_run.kv_cache import PAGE_SIZE, pages_for
-from gguf_run.quants import quant_type
 from op_cases.flash_attn_ext import unwritten
 
 TOLERANCE = {"F16": 1e-6, "Q8_0": 1e-5}
@@ -42,20 +42,11 @@ class Decode:
         return pages_for(max(self.position + 1, self.n_ctx))
 
     def build(self, g: Graph) -> Tensor:
-        (n_head, n_kv), size = self.heads, self.size
-        positions, slots = g.input("positions", (1,)), g.input("slots", (1,))
-        q, k, v = self._rows(g)
-        if self.norms:
-            q, k = (
-                g.mul(g.rms_norm(x, 1e-6), g.weight(f"{name}_norm", (size,), F32))
-                for name, x in (("q", q), ("k", k))
-            )
+        n_head, size = self.heads[0], self.size
         rope = RopeParams(self.mode, self.n_rot or size, 1e4)
-        factors = g.weight("factors", (rope.n_dims // 2,), F32) if self.factors else None
-        q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
-        shape, dtype = (self.n_page, n_kv, PAGE_SIZE, size), quant_type(self.cache)
-        keys = g.set_rows(g.cache("k_cache", shape, dtype), k, slots)
-        cached = g.set_rows(g.cache("v_cache", shape, dtype), v, slots)
+        q, keys, cached, positions = appended(
+            g, self._rows(g), rope, self.cache, self.n_page, self.norms, self.factors
+        )
         return g.flash_attn_ext(
             q,
             keys,
@@ -88,8 +79,7 @@ class Decode:
             "seq_ids": values([0]),
             "block_table": values(pages[None]),
         }
-        drawn = {"q_norm": self.norms, "k_norm": self.norms, "factors": self.factors}
-        return data | {name: normal(2, 0.3) for name, there in drawn.items() if there}
+        return data | weights_of_heads(self.norms, self.factors)
 
 
 def case(name: str, d: Decode, **data: Draw) -> Case:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from case_data import Draw, normal, values
+from appended_heads import appended, weights_of_heads
+from case_data import Draw, values
 from cases import Case
 
 from gguf_run.graph import F16, F32, AttentionParams, Graph, RopeMode, RopeParams, Tensor
 from gguf_run.kv_cache import PAGE_SIZE, pages_for
-from gguf_run.quants import quant_type
 
 TOLERANCE = {"F32": 1e-7, "F16": 1e-6, "Q8_0": 1e-5, "Q4_0": 1e-3}
 """A key or value that falls between two steps of the cache's type may be rounded the other way."""
@@ -40,28 +40,18 @@ class Append:
         return pages_for(self.n_past + self.n_tok)
 
     def build(self, g: Graph) -> Sequence[Tensor]:
-        (_, n_kv), size = self.heads, self.size
-        positions, slots = g.input("positions", (self.n_tok,)), g.input("slots", (self.n_tok,))
-        q, k, v = self._rows(g)
-        if self.norms:
-            q, k = (
-                g.mul(g.rms_norm(x, 1e-6), g.weight(f"{name}_norm", (size,), F32))
-                for name, x in (("q", q), ("k", k))
-            )
-        rope = RopeParams(self.mode, self.n_rot or size, 1e4)
-        factors = g.weight("factors", (rope.n_dims // 2,), F32) if self.factors else None
-        q, k = g.rope(q, positions, rope, factors), g.rope(k, positions, rope, factors)
-        shape, dtype = (self.n_page, n_kv, PAGE_SIZE, size), quant_type(self.cache)
-        keys = g.set_rows(g.cache("k_cache", shape, dtype), k, slots)
-        cached = g.set_rows(g.cache("v_cache", shape, dtype), v, slots)
+        rope = RopeParams(self.mode, self.n_rot or self.size, 1e4)
+        q, keys, cached, positions = appended(
+            g, self._rows(g), rope, self.cache, self.n_page, self.norms, self.factors
+        )
         table = g.input("block_table", (1, self.n_page))
-        params = AttentionParams(size**-0.5)
+        params = AttentionParams(self.size**-0.5)
         found = g.flash_attn_ext(
             q, keys, cached, positions, g.input("seq_ids", (self.n_tok,)), table, params
         )
         if not self.behind:
             return [found]
-        n_in = self.heads[0] * size
+        n_in = self.heads[0] * self.size
         return [g.mul_mat(g.weight("w", (16, n_in), F16), g.reshape(found, self.n_tok, n_in))]
 
     def _rows(self, g: Graph) -> list[Tensor]:
@@ -89,8 +79,7 @@ class Append:
             "seq_ids": values(0),
             "block_table": values(pages[None]),
         }
-        drawn = {"q_norm": self.norms, "k_norm": self.norms, "factors": self.factors}
-        return data | {name: normal(2, 0.3) for name, there in drawn.items() if there}
+        return data | weights_of_heads(self.norms, self.factors)
 
 
 def case(name: str, a: Append) -> Case:
