@@ -8,7 +8,7 @@ from typing import Any
 import gguf
 import numpy as np
 import numpy.typing as npt
-from model_maker import BLOCK_SCALES
+from tiny_data import BLOCK_SCALES
 
 from gguf_run.graph import F32, I32, Q8_1, Q16_1, Kind, Tensor
 from gguf_run.quants import QUANT_TYPES, QuantType

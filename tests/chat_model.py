@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gguf
 import make_gguf
-import model_maker
+import tiny_data
 from model_maker import Maker
 
 TEMPLATE = (
@@ -22,7 +22,7 @@ CONTROL = ("<|im_start|>", "<|im_end|>")
 
 class _ChatMaker(Maker):
     def _write_vocabulary(self) -> None:
-        tokens, types, scores = model_maker.vocabulary()
+        tokens, types, scores = tiny_data.vocabulary()
         writer = self._writer
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")

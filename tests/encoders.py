@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-from model_maker import Maker, Variant, attention, decoder, feed_forward, vocabulary
+from model_maker import Maker, Variant, attention, decoder, feed_forward
+from tiny_data import vocabulary
 
 CONTROL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from families import FAMILIES
-from model_maker import BLOCK_SCALES, Maker, Variant, decoder, scaling
+from model_maker import Maker, Variant, decoder, scaling
+from tiny_data import BLOCK_SCALES
 
 
 def _original(length: int, **more: object) -> dict[str, object]:
