@@ -50,7 +50,7 @@ TIMED = (
     ("gguf_run.engine", "Engine.evaluate"),
     ("gguf_run.tokenizer.tokenizer", "Tokenizer.from_gguf"),
     ("gguf_run.tokenizer.tokenizer", "Tokenizer.encode"),
-    ("gguf_run.tokenizer.bpe", "BpeEncoder._model"),
+    ("gguf_run.tokenizer.merging", "Merges.__init__"),
     ("gguf_run.drawers", "Drawers.make"),
 )
 """Functions by module."""

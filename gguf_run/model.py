@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property
 from operator import index
 from types import TracebackType
@@ -73,26 +74,31 @@ class Model:
         _check_at_least_one(n_ctx=n_ctx, n_batch=n_batch, n_parallel=n_parallel)
         wake(device)
         self.file = path if isinstance(path, GGUFFile) else open_gguf(path)
-        source = str(self.file.path)
-        build = find_architecture(architecture_name(self.file.metadata, source), source)
-        self.hparams = HParams.from_metadata(self.file.metadata, source)
+        with ExitStack() as where_it_fails:
+            if self.file is not path:
+                where_it_fails.callback(self.file.close)
+            source = str(self.file.path)
+            build = find_architecture(architecture_name(self.file.metadata, source), source)
+            self.hparams = HParams.from_metadata(self.file.metadata, source)
+            backend = open_backend(device, self.file, use_graphs, debug, progress)
+            where_it_fails.callback(backend.close)
+            n_batch = n_batch or backend.default_batch
+            n_ctx = n_ctx or self.hparams.n_ctx_train
+            if self._is_encoder:
+                # What sees both ways needs all of a text at once.
+                n_batch = max(n_batch, n_ctx)
+            types = (cache_type_k, cache_type_v, backend.default_cache_type)
+            cache = cache_shape(self.hparams, n_ctx, n_batch, *types, n_parallel)
+            table = WeightTable.from_gguf(self.file)
+            graphs = GraphSource(build, self.hparams, table, cache)
+            self.engine = Engine(graphs, backend, n_batch, fuse, progress)
+            # In a thread: there is time for it while weights arrive.
+            pool = ThreadPoolExecutor(1, "gguf-run-tokenizer")
+            self._tokenizer = pool.submit(Tokenizer.from_gguf, self.file)
+            pool.shutdown(wait=False)
+            self.engine.warm_up()
+            where_it_fails.pop_all()
         self._drawers = Drawers(self.file.metadata, lambda: self.tokenizer, self.hparams.n_vocab)
-        backend = open_backend(device, self.file, use_graphs, debug, progress)
-        n_batch = n_batch or backend.default_batch
-        n_ctx = n_ctx or self.hparams.n_ctx_train
-        if self._is_encoder:
-            # What sees both ways needs all of a text at once.
-            n_batch = max(n_batch, n_ctx)
-        types = (cache_type_k, cache_type_v, backend.default_cache_type)
-        cache = cache_shape(self.hparams, n_ctx, n_batch, *types, n_parallel)
-        table = WeightTable.from_gguf(self.file)
-        graphs = GraphSource(build, self.hparams, table, cache)
-        self.engine = Engine(graphs, backend, n_batch, fuse, progress)
-        # In a thread: there is time for it while weights arrive.
-        pool = ThreadPoolExecutor(1, "gguf-run-tokenizer")
-        self._tokenizer = pool.submit(Tokenizer.from_gguf, self.file)
-        pool.shutdown(wait=False)
-        self.engine.warm_up()
 
     @property
     def metadata(self) -> Mapping[str, MetaValue]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,14 @@ def test_a_gpu_is_woken_for_what_runs_on_one(
     monkeypatch.chdir(Path(__file__).parent)
     cli._run(arguments)
     assert bool(calls) == woken
+
+
+def test_the_clock_of_a_start_stands_in_functions_that_there_are() -> None:
+    path = Path(__file__).parents[1] / "benchmarks" / "start_time.py"
+    spec = importlib.util.spec_from_file_location("start_time", path)
+    assert spec is not None
+    assert spec.loader is not None
+    start_time = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(start_time)
+    for module, name in start_time.TIMED:
+        assert callable(attrgetter(name)(importlib.import_module(module))), f"{module}.{name}"

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from sampling.llama_options import options_to_kwargs
 
-from gguf_run import DeviceError, GGUFError, Model, ModelError
+from gguf_run import DeviceError, GGUFError, GGUFFile, Model, ModelError, open_gguf
 from gguf_run.hparams import HParams, Keys
+from gguf_run.reference_backend import ReferenceBackend
 
 ARCHS = ("llama", "qwen2", "qwen3", "phi3")
 
@@ -27,6 +28,33 @@ def arch_models(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archs")
     subprocess.run([sys.executable, shared / "archs" / "make.py", folder, "11"], check=True)
     return folder
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_model_that_cannot_be_loaded_lets_go_of_all_but_a_file_that_was_open(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, is_open: bool
+) -> None:
+    files: list[GGUFFile] = []
+    closed: list[ReferenceBackend] = []
+
+    def open_file(path: Path) -> GGUFFile:
+        files.append(open_gguf(path))
+        return files[-1]
+
+    def fail(self: ReferenceBackend, *_: object) -> None:
+        raise DeviceError("too little memory")
+
+    monkeypatch.setattr("gguf_run.model.open_gguf", open_file)
+    monkeypatch.setattr(ReferenceBackend, "load", fail)
+    monkeypatch.setattr(ReferenceBackend, "close", lambda self: closed.append(self))
+    with pytest.raises(DeviceError, match="too little memory"):
+        Model(open_file(tiny_llama) if is_open else tiny_llama, "cpu")
+    assert len(closed) == len(files) == 1
+    if is_open:
+        files[0].data("token_embd.weight")
+    else:
+        with pytest.raises(ValueError, match="closed"):
+            files[0].data("token_embd.weight")
 
 
 @pytest.mark.parity

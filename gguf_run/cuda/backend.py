@@ -25,6 +25,8 @@ from gguf_run.kv_cache import PAGE_SIZE
 from gguf_run.loader import GGUFFile
 from gguf_run.plan import Plan
 
+NOTHING = Buffer(0, 0, None)
+
 
 class CudaBackend:
     """Weights and caches on `device`.
@@ -54,7 +56,7 @@ class CudaBackend:
         self.device = device
         self.weights = DeviceWeights(file, device)
         self.caches: dict[str, Buffer] = {}
-        self._arena = device.alloc(0)
+        self._arena = NOTHING
         self._results = Outputs(device)
         self._streams = [device.main, *(device.stream() for _ in range(MAX_STREAMS - 1))]
         self._use_graphs = use_graphs
@@ -203,7 +205,7 @@ class CudaBackend:
         """Give the device's memory back."""
         self.weights = DeviceWeights(self._file, self.device)
         self.caches.clear()
-        self._arena = self.device.alloc(0)
+        self._arena = NOTHING
         self._kernels.clear()
         self.device.close()
 

@@ -11,6 +11,8 @@ from gguf_run.graph import Tensor
 
 ROWS = 128
 """Of weights in a tile: where gate and up are one launch, half of them are each's."""
+BLOCK_BYTES = 128
+"""Of a pair in a stage: 64 columns."""
 STAGES = {64: 16, 160: 10}
 """Of x in shared memory, by the pairs of a tile."""
 
@@ -45,7 +47,7 @@ def launch_experts(
         _kernel(w.dtype.name, pairs, glu is not None),
         grid=min(low.device.n_sm, n_unit),
         block=384,
-        shared=(STAGES[pairs] + (glu is not None)) * pairs * ROWS,
+        shared=(STAGES[pairs] + (glu is not None)) * pairs * BLOCK_BYTES,
         args=[
             *(*places, low.at(x), low.at(groups), low.at(out)),
             *(n_row, ids.n_elements, n_out, w.shape[1], w.shape[2] // 32, ids.n_elements // n_row),
