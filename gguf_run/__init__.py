@@ -64,3 +64,7 @@ __getattr__ = lazily(
         "tokenizer": ("StreamingDetokenizer", "Tokenizer"),
     },
 )
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -82,6 +82,12 @@ def test_a_gpu_is_woken_for_what_runs_on_one(
     assert bool(calls) == woken
 
 
+def test_what_a_package_has_is_listed_before_it_is_imported() -> None:
+    listed = "import gguf_run, gguf_run.chat; print(*dir(gguf_run), *dir(gguf_run.chat))"
+    found = subprocess.check_output([sys.executable, "-c", listed], text=True).split()
+    assert {*gguf_run.__all__, *chat.__all__} <= set(found)
+
+
 def test_the_clock_of_a_start_stands_in_functions_that_there_are() -> None:
     path = Path(__file__).parents[1] / "benchmarks" / "start_time.py"
     spec = importlib.util.spec_from_file_location("start_time", path)

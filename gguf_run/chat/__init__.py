@@ -37,3 +37,7 @@ __getattr__ = lazily(
         "template": ("ChatTemplate", "has_template", "load_template", "template_names"),
     },
 )
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -26,3 +26,7 @@ __getattr__ = lazily(
         "tool_choice": ("ToolChoice",),
     },
 )
+
+
+def __dir__() -> list[str]:
+    return __all__
