@@ -56,6 +56,8 @@ class Tile:
 
 
 TILES = (Tile(64, 32, 16, 32, 5), Tile(64, 64, 32, 32, 3), Tile(128, 128, 32, 64, 2))
+MAX_SUMMED = 65535
+"""Tokens that mul_mat_sum, one of them a block, can take."""
 DEPTH = 64
 """Elements of a row that a block of mul_mat_mma takes at a time."""
 
@@ -250,7 +252,8 @@ def _n_split(device: Device, p: Product, tile: Tile) -> int:
     def steps(n: int) -> float:
         return -(-n_tile * n // slots) * (n_step / n + (4 if n == 1 else 8))
 
-    return min(range(1, max(1, min(16, int(n_step) // 4)) + 1), key=steps)
+    most = max(1, min(16, int(n_step) // 4)) if p.n_tok <= MAX_SUMMED else 1
+    return min(range(1, most + 1), key=steps)
 
 
 def _launch_mma(low: Lowering, step: Step, p: Product) -> None:
