@@ -29,6 +29,7 @@ from gguf_run.cuda import tuning
 from gguf_run.cuda.backend import CudaBackend
 from gguf_run.cuda.device import Buffer, Device, Module
 from gguf_run.cuda.lowering import LOWERINGS, Call, Lowering
+from gguf_run.cuda.ops.stream_mul_mat import tuning_key
 from gguf_run.cuda.select import open_device
 from gguf_run.cuda.source import KernelSource
 from gguf_run.cuda.weights import resident_bytes
@@ -177,12 +178,15 @@ CANDIDATES: dict[str, dict[str, Sequence[Any]]] = {
 
 
 def sweep(bench: Bench, labels: dict[str, Any], rounds: int) -> list[dict[str, Any]]:
-    """Change one number at a time, keep it where the whole step gets faster by 0.2%."""
-    generation = tuning.generation(bench.device)
-    used = {step.op for step in bench.plan.steps}
-    keys = [("STREAMS", key) for key in tuning.STREAMS if key[0] == generation and key[1] in used]
-    if "attn_decode" in used:
-        keys.append(("ATTENTION", generation))
+    """Change one number at a time, keep it where the whole step gets faster by 0.2%. Rows are made
+    for just the kinds, sizes and types of the plan's launches."""
+    keys: list[tuple[str, Any]] = []
+    for key in dict.fromkeys(tuning_key(bench.device, step) for step in bench.plan.steps):
+        if key is not None:
+            _set("STREAMS", key, tuning.stream(key))
+            keys.append(("STREAMS", key))
+    if any(step.op == "attn_decode" for step in bench.plan.steps):
+        keys.append(("ATTENTION", tuning.generation(bench.device)))
     rows = []
     best = bench.step()
     for _ in range(rounds):

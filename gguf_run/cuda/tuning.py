@@ -38,40 +38,43 @@ class Stream:
     per_sm: int = 1
 
 
-SMALL, MEDIUM, LARGE = "small", "medium", "large"
-"""Launches whose weights fit the shared memory almost at once, those that nearly do, all others."""
-SIZES: Mapping[str, int] = MappingProxyType({SMALL: 40 << 10, MEDIUM: 120 << 10})
-"""Weights a multiprocessor, at most."""
+SMALL, MEDIUM, LARGE, HUGE = "small", "medium", "large", "huge"
+"""Launches whose weights fit the shared memory almost at once, those that nearly do, all others, of
+which the longest are huge."""
+SIZES: Mapping[str, int] = MappingProxyType({SMALL: 40 << 10, MEDIUM: 120 << 10, LARGE: 300 << 10})
+"""Weights a multiprocessor, at most. Of gates and ups 207 KiB measured as large, 391 as huge."""
+ANY = "any"
+"""In place of a size or a type: all that have no row of their own."""
 
-STREAMS: Mapping[tuple[str, str, str], Stream] = MappingProxyType(
+StreamKey = tuple[str, str, str, str]
+"""Generation, kind of product, size, type of the weights."""
+
+STREAMS: Mapping[StreamKey, Stream] = MappingProxyType(
     {
-        (BULK, "norm_mul_mats", SMALL): Stream(k_split=2, trigger=COPIED),
-        (BULK, "norm_mul_mats", MEDIUM): Stream(rows=1, stage_bytes=150 << 10, trigger=LOADED),
-        (BULK, "norm_mul_mats", LARGE): Stream(rows=1, stage_bytes=150 << 10, trigger=LOADED),
-        (BULK, "norm_mul_mat", SMALL): Stream(trigger=LOADED),
-        (BULK, "norm_mul_mat", MEDIUM): Stream(stage_bytes=150 << 10),
-        (BULK, "norm_mul_mat", LARGE): Stream(stage_bytes=150 << 10, in_flight_bytes=64 << 10),
-        (BULK, "norm_gate_up", SMALL): Stream(k_split=2, trigger=LOADED),
-        (BULK, "norm_gate_up", MEDIUM): Stream(stage_bytes=150 << 10, trigger=LOADED),
-        (BULK, "norm_gate_up", LARGE): Stream(stage_bytes=150 << 10, trigger=LOADED),
-        (BULK, "cast_mul_mat", SMALL): Stream(trigger=COPIED),
-        (BULK, "cast_mul_mat", MEDIUM): Stream(k_split=4, stage_bytes=72 << 10, trigger=COPIED),
-        (BULK, "cast_mul_mat", LARGE): Stream(k_split=8, stage_bytes=190 << 10),
-        (GENERIC, "norm_mul_mats", SMALL): Stream(per_sm=2),
-        (GENERIC, "norm_mul_mats", MEDIUM): Stream(per_sm=2),
-        (GENERIC, "norm_mul_mats", LARGE): Stream(per_sm=2),
-        (GENERIC, "norm_mul_mat", SMALL): Stream(per_sm=2),
-        (GENERIC, "norm_mul_mat", MEDIUM): Stream(per_sm=2),
-        (GENERIC, "norm_mul_mat", LARGE): Stream(per_sm=2),
-        (GENERIC, "norm_gate_up", SMALL): Stream(per_sm=2),
-        (GENERIC, "norm_gate_up", MEDIUM): Stream(per_sm=2),
-        (GENERIC, "norm_gate_up", LARGE): Stream(per_sm=2),
-        (GENERIC, "cast_mul_mat", SMALL): Stream(k_split=4, per_sm=2),
-        (GENERIC, "cast_mul_mat", MEDIUM): Stream(k_split=4, per_sm=2),
-        (GENERIC, "cast_mul_mat", LARGE): Stream(k_split=4, per_sm=2),
+        (BULK, "norm_mul_mats", SMALL, ANY): Stream(k_split=2, trigger=COPIED),
+        (BULK, "norm_mul_mats", ANY, ANY): Stream(rows=1, stage_bytes=150 << 10, trigger=LOADED),
+        (BULK, "norm_mul_mat", SMALL, ANY): Stream(trigger=LOADED),
+        (BULK, "norm_mul_mat", MEDIUM, ANY): Stream(stage_bytes=150 << 10),
+        (BULK, "norm_mul_mat", ANY, ANY): Stream(stage_bytes=150 << 10, in_flight_bytes=64 << 10),
+        (BULK, "norm_gate_up", SMALL, ANY): Stream(k_split=2, trigger=LOADED),
+        (BULK, "norm_gate_up", HUGE, ANY): Stream(k_split=2, stage_bytes=150 << 10, trigger=LOADED),
+        (BULK, "norm_gate_up", ANY, ANY): Stream(stage_bytes=150 << 10, trigger=LOADED),
+        (BULK, "cast_mul_mat", SMALL, ANY): Stream(trigger=COPIED),
+        (BULK, "cast_mul_mat", MEDIUM, "Q8_0"): Stream(
+            k_split=4, stage_bytes=72 << 10, trigger=LOADED
+        ),
+        (BULK, "cast_mul_mat", MEDIUM, ANY): Stream(
+            k_split=4, stage_bytes=72 << 10, trigger=COPIED
+        ),
+        (BULK, "cast_mul_mat", ANY, ANY): Stream(k_split=8, stage_bytes=190 << 10),
+        (GENERIC, "norm_mul_mats", ANY, ANY): Stream(per_sm=2),
+        (GENERIC, "norm_mul_mat", ANY, ANY): Stream(per_sm=2),
+        (GENERIC, "norm_gate_up", ANY, ANY): Stream(per_sm=2),
+        (GENERIC, "cast_mul_mat", ANY, ANY): Stream(k_split=4, per_sm=2),
     }
 )
-"""By generation, kind of product and size. BULK: measured on an H200 with Q4_0 weights."""
+"""The row for a launch is that of its size and type, else that of its size, else that of its kind.
+BULK: measured on an H200, what names no type with Q4_0 weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,17 @@ def most_rows(generation: str) -> int:
     return max(choice.rows for key, choice in STREAMS.items() if key[0] == generation)
 
 
-def stream(device: Device, kind: str, n_bytes: int) -> Stream:
-    """The choice on `device` for a kind of product with `n_bytes` of weights."""
-    size = next((s for s, most in SIZES.items() if n_bytes <= most * device.n_sm), LARGE)
-    return STREAMS[generation(device), kind, size]
+def stream_key(device: Device, kind: str, dtype: str, n_bytes: int) -> StreamKey:
+    """What a launch on `device` is in the table: a kind of product, `n_bytes` of weights."""
+    size = next((s for s, most in SIZES.items() if n_bytes <= most * device.n_sm), HUGE)
+    return generation(device), kind, size, dtype
+
+
+def stream(key: StreamKey) -> Stream:
+    """The choice for a launch."""
+    generation, kind, size, dtype = key
+    rows = ((size, dtype), (size, ANY), (ANY, ANY))
+    return next(STREAMS[k] for row in rows if (k := (generation, kind, *row)) in STREAMS)
 
 
 def attention(device: Device) -> Attention:

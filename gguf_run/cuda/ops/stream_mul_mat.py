@@ -191,13 +191,20 @@ def _sums(
 # How it runs
 
 
-def _choice(device: Device, kind: str, work: Work) -> tuning.Stream:
-    return tuning.stream(device, kind, sum(map(resident_bytes, work.weights)))
+def _key(device: Device, kind: str, work: Work) -> tuning.StreamKey:
+    n_bytes = sum(map(resident_bytes, work.weights))
+    return tuning.stream_key(device, kind, work.weights[0].dtype.name, n_bytes)
+
+
+def tuning_key(device: Device, step: Step) -> tuning.StreamKey | None:
+    """What a step's launch is in the tuning table; None for steps of other kinds."""
+    work = _work(step.parts) if step.op in KINDS else None
+    return None if work is None else _key(device, step.op, work)
 
 
 def _geometry(device: Device, kind: str, work: Work) -> Geometry | None:
     """The launch by the table, cut down where the rows are few or long; None where none fits."""
-    choice = _choice(device, kind, work)
+    choice = tuning.stream(_key(device, kind, work))
     generation = tuning.generation(device)
     warps = WARPS[generation]
     dtype = work.weights[0].dtype
@@ -250,7 +257,8 @@ def stream_mul_mat(low: Lowering, step: Step) -> None:
     """One launch for the whole group (stream_mul_mat.cu)."""
     work = _work(step.parts)
     assert work is not None
-    choice, generation = _choice(low.device, step.op, work), tuning.generation(low.device)
+    choice = tuning.stream(_key(low.device, step.op, work))
+    generation = tuning.generation(low.device)
     g = _geometry(low.device, step.op, work)
     assert g is not None
     norm = work.norm is not None
