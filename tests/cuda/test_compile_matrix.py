@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from math import prod
 
@@ -19,9 +19,11 @@ from gguf_run.cuda.kernel_list import (
     compiled_facts,
     format_kernels,
 )
+from gguf_run.cuda.layout import LAYOUTS
 from gguf_run.cuda.nvrtc import Nvrtc, find_nvrtc
-from gguf_run.cuda.ops.stream_mul_mat import for_one_shape
+from gguf_run.cuda.ops.stream_mul_mat import FLOATS, for_one_shape
 from gguf_run.errors import DeviceError
+from gguf_run.quants import quant_type
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +44,41 @@ def test_every_kernel_compiles_without_spills(nvrtc: Nvrtc, capability: int) -> 
     _check_launches(capability, facts)
 
 
+ROW_LENGTHS = (1024, 2048, 2560, 4096, 5120, 8192, 9728, 14336, 28672, 29568)
+"""Numbers in a row of models' weights."""
+K_SPLITS = (1, 2, 4, 8)
+TELLING = [
+    *product(("Q4_0", "Q8_0", "Q4_K", "BF16"), (2,), (True, False), ((1024, 1), (14336, 4))),
+    *product(("Q4_K",), (2,), (True,), ((4096, 1), (8192, 1), (8192, 4), (14336, 8))),
+    *product(("Q4_0", "Q4_1", "TQ2_0"), (2,), (True,), ((8192, 2),)),
+    *product(("Q4_K", "Q2_K"), (2,), (False,), ((8192, 2), (14336, 1))),
+]
+"""Type, rows, norm, length and k_split of kernels among which are those that need the most
+registers for what they may have."""
+
+
 @pytest.mark.parametrize("capability", [90, 120], ids="sm_{}".format)
 def test_kernels_for_one_shape_compile_without_spills(nvrtc: Nvrtc, capability: int) -> None:
-    shapes = product(("Q4_0", "Q8_0", "Q4_K", "BF16"), (True, False), ((1024, 1), (14336, 4)))
-    sources = [for_one_shape(name, 2, norm, *shape) for name, norm, shape in shapes]
-    arch = nvrtc.arch(capability)
-    facts = compiled_facts(nvrtc, arch, sources, FileCache(KERNEL_CACHE))
+    _check_shapes(nvrtc, capability, TELLING)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [90, 120], ids="sm_{}".format)
+@pytest.mark.parametrize("name", [*FLOATS, *LAYOUTS])
+def test_kernels_for_all_shapes_of_models_compile_without_spills(
+    nvrtc: Nvrtc, capability: int, name: str
+) -> None:
+    lengths = [n for n in ROW_LENGTHS if n % quant_type(name).block_size == 0]
+    _check_shapes(
+        nvrtc, capability, product((name,), (1, 2), (True, False), product(lengths, K_SPLITS))
+    )
+
+
+def _check_shapes(
+    nvrtc: Nvrtc, capability: int, kernels: Iterable[tuple[str, int, bool, tuple[int, int]]]
+) -> None:
+    sources = [for_one_shape(*kernel, *shape) for *kernel, shape in kernels]
+    facts = compiled_facts(nvrtc, nvrtc.arch(capability), sources, FileCache(KERNEL_CACHE))
     assert len(facts) == len(sources)
     assert not [f"{f.kernel}: {'; '.join(f.faults)}" for f in facts if f.faults]
 

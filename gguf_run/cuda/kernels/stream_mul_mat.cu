@@ -174,10 +174,13 @@ __device__ __forceinline__ void produce(const Units& units, int most, uint8_t* s
   }
 }
 
-// Rounds of a row in one piece, where their number is known: as many as registers take.
-template <class Q, int N_CHUNK, int K_SPLIT> __host__ __device__ constexpr int unrolled() {
+// Rounds of a row in one piece, where their number is known: as many as registers take. Where two blocks share these, long
+// rows leave fewer: activations come in rounds of their own, or weights in more rounds than are unrolled.
+constexpr int LONG_ROW = 256;  // chunks
+template <class Q, int ROWS, bool NORM, int N_CHUNK, int K_SPLIT, int BLOCKS> __host__ __device__ constexpr int unrolled() {
   if (Q::FINE || !N_CHUNK) return 1;
   const int n_piece = N_CHUNK * (32 / Product<Q>::WIDTH), a_round = 32 * K_SPLIT;
+  if (BLOCKS > 1 && N_CHUNK >= LONG_ROW && (NORM || n_piece > 3 * a_round)) return sizeof(typename Q::Raw) * ROWS > 80 ? 1 : 2;
   return n_piece <= 3 * a_round ? 3 : n_piece % a_round ? 2 : 4;
 }
 
@@ -313,7 +316,7 @@ stream_mul_mat(const float* __restrict__ x, const float* __restrict__ norm, floa
   named_barrier(1, THREADS);
   if (trigger == LOADED) pdl_trigger();
 #if __CUDA_ARCH__ >= 900
-  if (BULK) from_stages<Q, WARPS, ROWS, unrolled<Q, N_CHUNK, K_SPLIT>()>(units, n_chunk, activations, part, shared, stage_bytes, stages, n_stage, share, first, begin, 1 << log_split);
+  if (BULK) from_stages<Q, WARPS, ROWS, unrolled<Q, ROWS, NORM, N_CHUNK, K_SPLIT, PER_SM<Q, ROWS, BULK>>()>(units, n_chunk, activations, part, shared, stage_bytes, stages, n_stage, share, first, begin, 1 << log_split);
 #endif
   if (!BULK) from_global<Q, WARPS, ROWS>(units, most, n_chunk, activations, part, next, share, false);
   named_barrier(1, THREADS);
