@@ -214,8 +214,8 @@ def _matches(
         return
     op, rest = ops[0], ops[1:]
     for t in [first] if first is not None else _candidates(op, match, readers):
-        is_new = op.name in match or t not in match.values()
-        if t.op in op.ops and t not in taken and is_new:
+        # Most candidates fail the first of these tests, which costs least.
+        if t.op in op.ops and t not in taken and (op.name in match or t not in match.values()):
             bound = _bind(op, t, match)
             if bound is not None:
                 yield from _matches(rest, bound, None, readers, taken)
@@ -233,16 +233,17 @@ def _candidates(op: PatternOp, match: Match, readers: Readers) -> Sequence[Tenso
 
 def _bind(op: PatternOp, t: Tensor, match: Match) -> Match | None:
     """`match` with `t` as the op's result and its sources by name, or None where they differ."""
-    sources = [producer(s) for s in t.srcs[: max(len(op.sources), 1)]]
-    if len(sources) < len(op.sources):
+    if len(t.srcs) < len(op.sources):
         return None
-    orders = [sources]
-    if t.op in _COMMUTATIVE:
-        orders.append(sources[::-1])
-    for candidate in orders:
+    sources = [producer(s) for s in t.srcs[: len(op.sources)]]
+    for candidate in (sources, sources[::-1]) if t.op in _COMMUTATIVE else (sources,):
         named = {**match}
-        if all(named.setdefault(n, s) is s for n, s in zip(op.sources, candidate, strict=False)):
-            return {**named, op.name: t}
+        for name, source in zip(op.sources, candidate, strict=True):
+            if named.setdefault(name, source) is not source:
+                break
+        else:
+            named[op.name] = t
+            return named
     return None
 
 

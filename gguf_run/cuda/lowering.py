@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,15 @@ def kernel_module(
     file: str, names: Sequence[str], capabilities: frozenset[int] = ALL, **defines: str | int
 ) -> KernelSource:
     """Declare the kernels of `kernels/<file>`: plain names and template instances."""
-    source = KernelSource(KERNELS / file, tuple(names), tuple(sorted(defines.items())))
+    source = KernelSource(_path(file), tuple(names), tuple(sorted(defines.items())))
     MODULES[source] = capabilities
     return source
+
+
+@cache
+def _path(file: str) -> Path:
+    """One path for all modules of a file: making and hashing them is what declaring takes."""
+    return KERNELS / file
 
 
 @dataclass(frozen=True, slots=True)
