@@ -39,9 +39,9 @@ class PagePool:
     first, then the lowest. Pages that nobody has asked for take no room here."""
 
     n_page: int
-    _n_touched: int = 0
-    _given_back: list[int] = field(default_factory=list)
-    _holders: dict[int, int] = field(default_factory=dict)
+    _n_touched: int = field(init=False, default=0)
+    _given_back: list[int] = field(init=False, default_factory=list)
+    _holders: dict[int, int] = field(init=False, default_factory=dict)
 
     @property
     def n_free(self) -> int:
