@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+MAX_GRID_ROWS = 65535
+"""Blocks of a grid along y and along z, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A kernel on its device: its typed parameters and the device's handle of it."""
@@ -236,7 +240,7 @@ class Device(ABC):
         x, y, z = launch.block
         if x * y * z > 1024 or z > 64:
             raise DeviceError(f"{launch}: a block has at most 1024 threads, 64 of them along z")
-        if launch.grid[0] > 2**31 - 1 or max(launch.grid[1:]) > 65535:
+        if launch.grid[0] > 2**31 - 1 or max(launch.grid[1:]) > MAX_GRID_ROWS:
             raise DeviceError(f"{launch}: a grid has at most 2^31-1 x 65535 x 65535 blocks")
         if not 0 <= launch.shared <= self.max_shared:
             raise DeviceError(

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 
 from gguf_run.cuda.activations import activations_as_products_take_them
-from gguf_run.cuda.device import Buffer, Device, Kernel, Progress, Stream
+from gguf_run.cuda.device import MAX_GRID_ROWS, Buffer, Device, Kernel, Progress, Stream
 from gguf_run.cuda.layout import LAYOUTS, Layout, is_float, layout_of
 from gguf_run.cuda.lowering import kernel_module
 from gguf_run.cuda.upload import Transfer, Uploader
@@ -27,7 +27,6 @@ __all__ = ["DeviceWeights", "activations_as_products_take_them"]
 
 STAGING_BYTES = 32 << 20
 """Device memory through which rows pass on their way into planes; more where one row is longer."""
-MAX_GRID_ROWS = 65535
 SWITCH_SECONDS = 5e-5
 """Between turns of Python's threads while weights are loaded (measured on an H200)."""
 

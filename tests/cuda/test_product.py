@@ -6,6 +6,7 @@ import pytest
 from cases import Build
 from launches import calls
 
+from gguf_run.cuda.device import MAX_GRID_ROWS
 from gguf_run.cuda.kernel_list import CAPABILITIES
 from gguf_run.cuda.ops.product import product_of
 from gguf_run.graph import F16, F32, Graph, Tensor
@@ -45,8 +46,8 @@ def test_a_product_of_any_number_of_tokens_fits_a_grid(capability: int) -> None:
 
         return of
 
-    for n_tok in (65535, 65536, 70000, 100000):
+    for n_tok in (MAX_GRID_ROWS, MAX_GRID_ROWS + 1, 70000, 100000):
         for n_out in (512, 1024):
             for call in calls(build(n_tok, n_out), capability, fuse=True):
                 grid = call.grid if isinstance(call.grid, tuple) else (call.grid,)
-                assert max(grid[1:], default=1) <= 65535, call
+                assert max(grid[1:], default=1) <= MAX_GRID_ROWS, call

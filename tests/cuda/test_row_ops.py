@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from cases import Case, run_case
 from emulated import emulated
+from op_cases import FAMILIES
 
+from gguf_run.cuda.ops import recurrent
 from gguf_run.cuda.ops.rows import Rows, rows_of
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F16, F32, Graph, Tensor
@@ -68,4 +70,14 @@ def test_rms_norm_of_squares_beyond_float_is_zero_as_in_the_reference(tmp_path: 
         {"x": lambda rng, t: np.full(t.shape, 1e18, np.float32)},
     )
     with np.errstate(over="ignore"):
+        run_case(case, emulated(), tmp_path, fuse=True)
+
+
+def test_a_convolution_may_have_more_rows_than_a_grid_along_y(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent, "MAX_GRID_ROWS", 3)
+    cases = [case for case in FAMILIES["recurrent"] if case.name.startswith("ssm_conv")]
+    assert cases
+    for case in cases:
         run_case(case, emulated(), tmp_path, fuse=True)

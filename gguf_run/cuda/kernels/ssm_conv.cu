@@ -3,19 +3,21 @@
 // x (n_tok, n_ch) f32, x_stride elements between rows; w (n_ch, n_tap) f32; states (n_state, n_tap - 1, n_ch) f32;
 // seq_ids (n_tok), state_in (n_seq) i32, -1 for a state of zeros; y (n_tok, n_ch), then the sequences' last n_tap - 1
 // rows (n_seq, n_tap - 1, n_ch), both without gaps
-// grid = (n_ch / 256, rounded up; n_tok + n_seq), block = 256: a block a token, then a block a sequence for its new state
+// grid = (n_ch / 256, rounded up; as many rows along y and z as tokens and sequences, or more), block = 256: a block a token,
+// then a block a sequence for its new state
 // memory-bound: rows of neighbouring tokens meet in L2
 #include "ptx.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
 ssm_conv_f32(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ states,
-             const int* __restrict__ seq_ids, const int* __restrict__ state_in, float* __restrict__ y, int n_tok, int n_ch,
-             int n_tap, int x_stride) {
-  const int c = blockIdx.x * 256 + threadIdx.x, n_past = n_tap - 1;
-  const bool of_token = (int)blockIdx.y < n_tok;
-  const int seq = of_token ? seq_ids[blockIdx.y] : (int)blockIdx.y - n_tok;
+             const int* __restrict__ seq_ids, const int* __restrict__ state_in, float* __restrict__ y, int n_tok, int n_seq,
+             int n_ch, int n_tap, int x_stride) {
+  const int c = blockIdx.x * 256 + threadIdx.x, n_past = n_tap - 1, place = blockIdx.z * gridDim.y + blockIdx.y;
+  if (place >= n_tok + n_seq) return;
+  const bool of_token = place < n_tok;
+  const int seq = of_token ? seq_ids[place] : place - n_tok;
   // The rows of the sequence end with `last`; `before` of those ahead of it count, as far as the taps reach.
-  int last = blockIdx.y, before = 0;
+  int last = place, before = 0;
   if (!of_token) {
     int found = -1;
     for (int t = threadIdx.x; t < n_tok; t += 256)

@@ -13,7 +13,7 @@ from gguf_run.cuda.activations import (
     form_of_few,
 )
 from gguf_run.cuda.capabilities import ALL, before, with_shared
-from gguf_run.cuda.device import Device
+from gguf_run.cuda.device import MAX_GRID_ROWS, Device
 from gguf_run.cuda.layout import FLOAT_TYPES, LAYOUTS, is_float, layout_of
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering, workspace
 from gguf_run.cuda.ops.mul_mat_few import Few, few_workspace, launch_few, takes
@@ -56,8 +56,6 @@ class Tile:
 
 
 TILES = (Tile(64, 32, 16, 32, 5), Tile(64, 64, 32, 32, 3), Tile(128, 128, 32, 64, 2))
-MAX_SUMMED = 65535
-"""Tokens that mul_mat_sum, one of them a block, can take."""
 DEPTH = 64
 """Elements of a row that a block of mul_mat_mma takes at a time."""
 
@@ -252,7 +250,8 @@ def _n_split(device: Device, p: Product, tile: Tile) -> int:
     def steps(n: int) -> float:
         return -(-n_tile * n // slots) * (n_step / n + (4 if n == 1 else 8))
 
-    most = max(1, min(16, int(n_step) // 4)) if p.n_tok <= MAX_SUMMED else 1
+    # Parts are added up by a row of blocks a token.
+    most = max(1, min(16, int(n_step) // 4)) if p.n_tok <= MAX_GRID_ROWS else 1
     return min(range(1, most + 1), key=steps)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from gguf_run.cuda.device import MAX_GRID_ROWS
 from gguf_run.cuda.lowering import Lowering, kernel_module, lowering
 from gguf_run.cuda.ops.rows import WIDTHS, require_f32
 from gguf_run.errors import DeviceError
@@ -35,15 +36,16 @@ def ssm_conv(low: Lowering, step: Step) -> None:
     out = step.parts[0]
     x, w, states, seq_ids, state_in = out.srcs
     require_f32("ssm_conv", x, w, states)
-    (n_tok, n_ch), n_tap = x.shape, w.shape[1]
+    (n_tok, n_ch), n_tap, n_seq = x.shape, w.shape[1], state_in.shape[0]
+    n_row = n_tok + n_seq
     low.launch(
         CONV,
         "ssm_conv_f32",
-        grid=(-(-n_ch // 256), n_tok + state_in.shape[0]),
+        grid=(-(-n_ch // 256), min(n_row, MAX_GRID_ROWS), -(-n_row // MAX_GRID_ROWS)),
         block=256,
         args=[
             *(low.at(t) for t in (x, w, states, seq_ids, state_in, out)),
-            *(n_tok, n_ch, n_tap, x.strides[0]),
+            *(n_tok, n_seq, n_ch, n_tap, x.strides[0]),
         ],
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from gguf_run.cuda.device import MAX_GRID_ROWS
 from gguf_run.cuda.lowering import Lowering
 from gguf_run.errors import DeviceError
 from gguf_run.graph import F32, Tensor
@@ -100,4 +101,5 @@ def element_blocks(rows: Rows, width: int) -> tuple[tuple[int, int], tuple[int, 
     n = rows.n_col // width
     columns = min(BLOCK, 1 << (n - 1).bit_length())
     per_block = BLOCK // columns
-    return (-(-n // columns), min(65535, -(-rows.n_rows // per_block))), (columns, per_block)
+    n_block = min(MAX_GRID_ROWS, -(-rows.n_rows // per_block))
+    return (-(-n // columns), n_block), (columns, per_block)
