@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from make_gguf import VARIANTS, write_model
 
 from gguf_run.arch import BatchShape
 from gguf_run.commands.inspect import inspect as command
 from gguf_run.cuda.backend import CudaBackend
 from gguf_run.cuda.planning import TYPICAL
 from gguf_run.errors import DeviceError
+from gguf_run.loader import open_gguf
 from gguf_run.model import Model
 from gguf_run.planned import Planned, Request, plan_model, summary
 from gguf_run.random_model import random_model
@@ -22,6 +25,16 @@ CAPABILITIES = sorted(TYPICAL)
 
 def planned(name: str, **options: Any) -> Planned:
     return plan_model(random_model(name, "Q4_0"), Request(**options))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_architecture_has_kernels_for_its_steps(name: str, tmp_path: Path) -> None:
+    write_model(name, tmp_path / "model.gguf")
+    with open_gguf(tmp_path / "model.gguf") as file:
+        for capability in (75, 90):
+            for n_tok in (1, 6, 80):
+                found = plan_model(file, Request(capability=capability, n_tok=n_tok))
+                assert len(found.kernels) == len(found.plan.steps)
 
 
 @pytest.mark.parametrize("n_tok", [1, 7])

@@ -27,6 +27,8 @@ class Append:
     size: int = 64
     cache: str = "F16"
     norms: bool = False
+    wide_norms: bool = False
+    """All heads of a token are normalised as one row."""
     mode: RopeMode = RopeMode.NEOX
     n_rot: int = 0
     factors: bool = False
@@ -41,8 +43,11 @@ class Append:
 
     def build(self, g: Graph) -> Sequence[Tensor]:
         rope = RopeParams(self.mode, self.n_rot or self.size, 1e4)
+        rows = self._rows(g)
+        if self.wide_norms:
+            rows[:2] = (self._normed(g, name, x) for name, x in zip("qk", rows, strict=False))
         q, keys, cached, positions = appended(
-            g, self._rows(g), rope, self.cache, self.n_page, self.norms, self.factors
+            g, rows, rope, self.cache, self.n_page, self.norms, self.factors
         )
         table = g.input("block_table", (1, self.n_page))
         params = AttentionParams(self.size**-0.5)
@@ -53,6 +58,12 @@ class Append:
             return [found]
         n_in = self.heads[0] * self.size
         return [g.mul_mat(g.weight("w", (16, n_in), F16), g.reshape(found, self.n_tok, n_in))]
+
+    def _normed(self, g: Graph, name: str, x: Tensor) -> Tensor:
+        n_col = x.n_elements // self.n_tok
+        normed = g.rms_norm(g.reshape(x, self.n_tok, n_col), 1e-6)
+        scaled = g.mul(normed, g.weight(f"{name}_scale", (n_col,), F32))
+        return g.reshape(scaled, *x.shape)
 
     def _rows(self, g: Graph) -> list[Tensor]:
         (n_head, n_kv), size = self.heads, self.size
@@ -113,5 +124,6 @@ CASES = [
         for size, n in ((64, 40), (128, 40), (256, 36), (96, 40))
     ),
     case("cast, odd tiles", Append(131, 3, (66, 33), 64, behind=True, norms=True)),
+    *(case(f"norms of whole rows, {n} tokens", Append(n, wide_norms=True)) for n in (1, 5)),
     case("two tokens", Append(n_tok=2, heads=(16, 8), size=128, norms=True)),
 ]

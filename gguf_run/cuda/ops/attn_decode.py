@@ -90,8 +90,10 @@ def heads_of(parts: tuple[Tensor, ...], rotated: Tensor) -> Heads | None:
     if rotated.op != "rope":
         return None
     x = rotated.srcs[0]
-    if x not in parts:
+    if producer(x) not in parts:
         return Heads(x, None, 0.0, rotated) if are_heads(x) else None
+    if x not in parts:  # all heads of a token were normalised as one row
+        return None
     normed, weight = x.srcs
     if normed.op != "rms_norm":
         normed, weight = weight, normed
