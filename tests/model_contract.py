@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from cases import nmse
 from encoders import ENCODERS, write_encoder
-from make_gguf import write_model
+from make_gguf import VARIANTS, write_model
 from sampling.llama_options import options_to_kwargs
 
 from gguf_run import Model
@@ -24,6 +24,9 @@ ARCHS = (
     *("deepseek2-lite", "deepseek2", "glm4", "glm4moe", "gemma2", "gemma3", "gpt-oss"),
 )
 """The recorded architectures."""
+
+TINY_MODELS = tuple({variant.arch: name for name, variant in reversed(VARIANTS.items())}.values())
+"""The first tiny model of each architecture."""
 
 DEMO_MODEL = Path(__file__).parents[1] / "models" / "demo.gguf"
 DEMO_RUNS = Path(__file__).parent / "parity" / "data" / "demo.json"
@@ -36,6 +39,21 @@ DEMO_NMSE = 2e-7
 
 LOGITS_NMSE = 1e-4
 """Of float32 weights against llama.cpp's float32; caches are F16 on a device."""
+
+
+def check_tiny_model(device: str, name: str, folder: Path) -> None:
+    """The reference's logits of a few tokens, of a prompt's last one, and of one behind it."""
+    write_model(name, folder / "model.gguf")
+    found = []
+    for each in ("cpu", device):
+        caches = {"cache_type_k": "F16", "cache_type_v": "F16"}
+        with Model(folder / "model.gguf", each, n_ctx=128, **caches) as model:
+            few = model.logits([1, 2, 3, 4, 5])
+            seq = model.engine.new_sequence()
+            last = [model.engine.evaluate(seq, ids) for ids in ([1, *range(100, 170)], [7])]
+            found.append(np.concatenate([few, *last]))
+    for expected, logits in zip(*found, strict=True):
+        assert nmse(logits, expected) <= LOGITS_NMSE
 
 
 def check_greedy_text(device: str, shared: Path, n_tok: int) -> None:
