@@ -174,15 +174,19 @@ __device__ __forceinline__ void produce(const Units& units, int most, uint8_t* s
   }
 }
 
-// Rounds of a row in one piece, where their number is known: as many as registers take. Where two blocks share these, a
-// piece of Q3_K, Q5_K or Q6_K leaves room for no other, and long rows for fewer: activations come in rounds of their own, or
-// weights in more rounds than are unrolled.
-constexpr int LONG_ROW = 256;  // chunks
+// Rounds of a row in one piece, where their number is known: as many as registers take. Where two blocks share these, rows
+// of LONG_ROW chunks leave fewer: activations come in rounds of their own, or weights in more rounds than are unrolled.
+template <class Q> constexpr int LONG_ROW = 256;
+template <> constexpr int LONG_ROW<Q3_K> = 128;
+template <> constexpr int LONG_ROW<Q5_K> = 80;
+template <> constexpr int LONG_ROW<Q6_K> = 128;
 template <class Q, int ROWS, bool NORM, int N_CHUNK, int K_SPLIT, int BLOCKS> __host__ __device__ constexpr int unrolled() {
   if (Q::FINE || !N_CHUNK) return 1;
   const int n_piece = N_CHUNK * (32 / Product<Q>::WIDTH), a_round = 32 * K_SPLIT;
-  if (BLOCKS > 1 && sizeof(typename Q::Raw) > 64) return 1;
-  if (BLOCKS > 1 && N_CHUNK >= LONG_ROW && (NORM || n_piece > 3 * a_round)) return sizeof(typename Q::Raw) * ROWS > 80 ? 1 : 2;
+  if (BLOCKS > 1 && Product<Q>::WIDTH == 32 && N_CHUNK >= LONG_ROW<Q>) {
+    if (sizeof(typename Q::Raw) > 64) return N_CHUNK > 128 ? 1 : 2;
+    if (NORM || n_piece > 3 * a_round) return sizeof(typename Q::Raw) * ROWS > 80 ? 1 : 2;
+  }
   return n_piece <= 3 * a_round ? 3 : n_piece % a_round ? 2 : 4;
 }
 
