@@ -166,17 +166,17 @@ def norm_router(n: int, n_expert: int, k: int, how: str = "", **options: Any) ->
 
 
 NORMED = [
-    *(norm_router(64, n, min(n, 8)) for n in (1, 8, 60, 160, 512)),
-    *(norm_router(n, 16, 4) for n in (32, 96, 2016, 2048, 2080, 8192)),
-    *(norm_router(64, 40, 4, gating=g, bias=g is not Gating.SOFTMAX) for g in Gating),
-    norm_router(64, 16, 4, "biased", gating=Gating.SOFTMAX_SELECTED, added=True, dtype="MXFP4"),
-    norm_router(64, 16, 4, "read by others", shared=True),
-    norm_router(64, 16, 4, "read by others, no cast", shared=True, dtype="F16"),
-    norm_router(64, 16, 4, "no cast", dtype="F32"),
-    norm_router(64, 16, 4, "two terms", dtype="Q8_0"),
-    norm_router(64, 16, 4, "a slice", start=4),
-    norm_router(64, 16, 4, "a slice that isn't aligned", start=3),
-    norm_router(64, 16, 4, "in groups", params={"n_group": 4, "n_group_used": 2}),
+    *(norm_router(512, n, min(n, 8)) for n in (1, 8, 60, 160, 512)),
+    *(norm_router(n, 16, 4) for n in (512, 544, 2016, 2048, 2080, 8192)),
+    *(norm_router(512, 40, 4, gating=g, bias=g is not Gating.SOFTMAX) for g in Gating),
+    norm_router(512, 16, 4, "biased", gating=Gating.SOFTMAX_SELECTED, added=True, dtype="MXFP4"),
+    norm_router(512, 16, 4, "read by others", shared=True),
+    norm_router(512, 16, 4, "read by others, no cast", shared=True, dtype="F16"),
+    norm_router(512, 16, 4, "no cast", dtype="F32"),
+    norm_router(512, 16, 4, "two terms", dtype="Q8_0"),
+    norm_router(512, 16, 4, "a slice", start=4),
+    norm_router(512, 16, 4, "a slice that isn't aligned", start=3),
+    norm_router(512, 16, 4, "in groups", params={"n_group": 4, "n_group_used": 2}),
     norm_router(8224, 4, 2, "too long"),
 ]
 

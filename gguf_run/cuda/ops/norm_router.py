@@ -17,6 +17,9 @@ LOADS = (2, 8)
 MAX_ROWS = 512
 """Rows of a router: a block each."""
 
+MIN_COLUMNS = 512
+"""Shorter rows leave most threads of those blocks, each of which computes the norm, without work."""
+
 ROUTER = kernel_module("norm_router.cu", [f"norm_router_f32<{n}>" for n in LOADS])
 
 
@@ -57,7 +60,8 @@ def _work(parts: tuple[Tensor, ...]) -> _Work | None:
 def _is_one_token(work: _Work) -> bool:
     x, n = work.x, work.w.shape[1]
     ok = x.dtype is F32 and x.is_contiguous and x.offset % 4 == 0 and n % 32 == 0
-    return ok and x.shape == work.normed.shape == (1, n) and n <= 4 * THREADS * LOADS[-1]
+    ok = ok and MIN_COLUMNS <= n <= 4 * THREADS * LOADS[-1]
+    return ok and x.shape == work.normed.shape == (1, n)
 
 
 @accepts("norm_router")
