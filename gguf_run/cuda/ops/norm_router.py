@@ -18,7 +18,7 @@ MAX_ROWS = 512
 """Rows of a router: a block each."""
 
 MIN_COLUMNS = 512
-"""Shorter rows leave most threads of those blocks, each of which computes the norm, without work."""
+"""Shorter rows leave most threads of those blocks without work, and each computes the norm."""
 
 ROUTER = kernel_module("norm_router.cu", [f"norm_router_f32<{n}>" for n in LOADS])
 
