@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import subprocess
 import sys
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from benchmark_scripts import benchmark_script
 
 import gguf_run
 from gguf_run import chat, cli, structured
@@ -89,11 +89,5 @@ def test_what_a_package_has_is_listed_before_it_is_imported() -> None:
 
 
 def test_the_clock_of_a_start_stands_in_functions_that_there_are() -> None:
-    path = Path(__file__).parents[1] / "benchmarks" / "start_time.py"
-    spec = importlib.util.spec_from_file_location("start_time", path)
-    assert spec is not None
-    assert spec.loader is not None
-    start_time = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(start_time)
-    for module, name in start_time.TIMED:
+    for module, name in benchmark_script("start_time").TIMED:
         assert callable(attrgetter(name)(importlib.import_module(module))), f"{module}.{name}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmark_scripts import benchmark_script
 from gguf_bytes import ARRAY, STRING, array, gguf, pair, string
 
 from gguf_run.loader import open_gguf
@@ -18,13 +18,7 @@ MOST_SECONDS = 0.3
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "open_header.py"
-    spec = importlib.util.spec_from_file_location("open_header", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark_script("open_header")
 
 
 def vocabulary(path: Path, n_tokens: int) -> Path:
