@@ -46,7 +46,7 @@ PAIRS = 128
 """Pairs of a token and an expert in a group: with fewer, weights would be unpacked more often."""
 
 WGMMA_PAIRS = (64, 160)
-"""The same, on wgmma."""
+"""Pairs in a group on wgmma, which `pairs_of_tiles` chooses from."""
 
 
 def activations_as_products_take_them(graph: Graph, capability: int) -> Graph:
